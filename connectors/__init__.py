@@ -1,0 +1,72 @@
+"""What knows hosts: locations, entries, streams, and one module for each kind of host. Imports nothing of ours."""
+
+from connectors.credentials import Credentials, Secret
+from connectors.entry import Entry, Kind, Posix
+from connectors.errors import (
+    AlreadyExistsError,
+    ChangedError,
+    ColdError,
+    ConnectorError,
+    CorruptedError,
+    FullError,
+    InvalidKeyError,
+    LocationError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UnsupportedError,
+)
+from connectors.location import Location
+from connectors.protocols import (
+    Capabilities,
+    Connector,
+    Describer,
+    Destination,
+    Digester,
+    Eraser,
+    Multipart,
+    Preparer,
+    Source,
+    Space,
+    Stream,
+    Versioned,
+    VersionWriter,
+)
+from connectors.registry import connect, names, schemes
+
+__all__ = [
+    "AlreadyExistsError",
+    "Capabilities",
+    "ChangedError",
+    "ColdError",
+    "Connector",
+    "ConnectorError",
+    "CorruptedError",
+    "Credentials",
+    "Describer",
+    "Destination",
+    "Digester",
+    "Entry",
+    "Eraser",
+    "FullError",
+    "InvalidKeyError",
+    "Kind",
+    "Location",
+    "LocationError",
+    "Multipart",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "Posix",
+    "Preparer",
+    "Secret",
+    "Source",
+    "Space",
+    "Stream",
+    "UnavailableError",
+    "UnsupportedError",
+    "VersionWriter",
+    "Versioned",
+    "connect",
+    "names",
+    "schemes",
+]

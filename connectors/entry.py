@@ -1,0 +1,122 @@
+"""One thing as its host describes it: a claim, in which we computed nothing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Kind = Literal["object", "directory", "link", "delete_marker", "other"]
+
+
+def _nothing() -> Any:
+    # A plain dict, because a mapping proxy cannot be pickled across an executor.
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posix:
+    """File attributes of a POSIX host. Absent (None) means not known."""
+
+    mode: int | None = None
+    """Permission bits with set-id and sticky, without the file type: `0o640`."""
+    uid: int | None = None
+    gid: int | None = None
+    user: str | None = None
+    group: str | None = None
+    mtime_ns: int | None = None
+    """Modification time in nanoseconds since 1970-01-01 UTC."""
+    xattrs: Mapping[str, bytes] = field(default_factory=_nothing)
+    target: str | None = None
+    """Link text, exact (surrogateescape for odd bytes). Never followed."""
+    hardlink_to: str | None = None
+    """Key of the first name of the same file."""
+    sparse: bool = False
+    """The file had holes: a destination may punch them again, the bytes are the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One object, version, delete marker, directory, link or special file as its host describes it.
+
+    `key` is relative to the place, "/"-separated and exact; bytes that are not UTF-8 are carried by surrogateescape.
+    `headers` has the names of archive-format.md 3.4: content_encoding, cache_control, content_disposition,
+    content_language, expires. `digests` and `host` are the host's own statements, verbatim.
+    """
+
+    key: str
+    size: int | None = None
+    """Bytes; None: unknown before reading."""
+    modified: datetime | None = None
+    """Aware."""
+    media_type: str | None = None
+    headers: Mapping[str, str] = field(default_factory=_nothing)
+    metadata: Mapping[str, str] = field(default_factory=_nothing)
+    tags: Mapping[str, str] = field(default_factory=_nothing)
+    digests: Mapping[str, str] = field(default_factory=_nothing)
+    """As stated: {"etag": '"…"', "md5": hex, "sha256": hex, "crc32c": base64, …}."""
+    version: str | None = None
+    """Opaque; changes when the content does."""
+    latest: bool = True
+    kind: Kind = "object"
+    storage_class: str | None = None
+    host: Mapping[str, Any] = field(default_factory=_nothing)
+    """Plain JSON values: "acl", "lock", "legal_hold", "redirect", "encryption", "parts", "special" (socket, fifo, device)."""
+    posix: Posix | None = None
+
+    def __post_init__(self) -> None:
+        if self.modified is not None and self.modified.tzinfo is None:
+            raise ValueError("Entry.modified must be aware")
+
+
+def to_dict(entry: Entry) -> dict[str, Any]:
+    """The entry as plain JSON values; what is not known or empty is left out. `from_dict` is the inverse.
+
+    Text that is not valid Unicode keeps its surrogates: write it with `json.dumps(…, ensure_ascii=True)`.
+    """
+    plain: dict[str, Any] = {}
+    for spec in fields(Entry):
+        value = getattr(entry, spec.name)
+        if (
+            value is None
+            or value == {}
+            or (spec.name == "latest" and value)
+            or (spec.name == "kind" and value == "object")
+        ):
+            continue
+        if isinstance(value, datetime):
+            plain[spec.name] = value.astimezone(UTC).isoformat()
+        elif isinstance(value, Posix):
+            plain[spec.name] = _posix_to_dict(value)
+        else:
+            plain[spec.name] = dict(value) if isinstance(value, Mapping) else value
+    return plain
+
+
+def from_dict(plain: Mapping[str, Any]) -> Entry:
+    """The entry that `to_dict` wrote."""
+    values = dict(plain)
+    if "modified" in values:
+        values["modified"] = datetime.fromisoformat(values["modified"])
+    if "posix" in values:
+        posix = dict(values["posix"])
+        if "xattrs" in posix:
+            posix["xattrs"] = {name: base64.b64decode(value) for name, value in posix["xattrs"].items()}
+        values["posix"] = Posix(**posix)
+    return Entry(**values)
+
+
+def _posix_to_dict(posix: Posix) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for spec in fields(Posix):
+        value = getattr(posix, spec.name)
+        if value is None or value == {} or value is False:
+            continue
+        plain[spec.name] = (
+            {name: base64.b64encode(data).decode("ascii") for name, data in value.items()}
+            if spec.name == "xattrs"
+            else value
+        )
+    return plain
