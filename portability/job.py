@@ -1,0 +1,283 @@
+"""A job: two locations, a selection, a policy; from a command line or from one TOML file."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import tomllib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from connectors import Location
+from connectors.credentials import resolve
+from connectors.errors import LocationError, PermissionDeniedError
+from portability.errors import UsageError
+from portability.throttle import Timetable
+
+Level = Literal["listed", "reported", "read"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which things of the source belong to the job. The default: all of them, with every version."""
+
+    prefix: str = ""
+    include: tuple[str, ...] = ()
+    """Shell patterns over keys; a thing that matches none of them is a line "excluded". Empty: everything."""
+    exclude: tuple[str, ...] = ()
+    versions: Literal["all", "latest"] = "all"
+
+    def excludes(self, key: str) -> bool:
+        wanted = not self.include or any(fnmatch.fnmatchcase(key, pattern) for pattern in self.include)
+        return not wanted or any(fnmatch.fnmatchcase(key, pattern) for pattern in self.exclude)
+
+    def statement(self) -> dict[str, Any] | None:
+        """The manifest header's `selection`; None when nothing is restricted."""
+        said = {
+            "prefix": self.prefix,
+            "include": list(self.include),
+            "exclude": list(self.exclude),
+            "versions": "" if self.versions == "all" else self.versions,
+        }
+        return {name: value for name, value in said.items() if value} or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How the work is done; nothing here changes what is moved or proved."""
+
+    retries: int = 5
+    """Tries after the first one, for each operation."""
+    connections: int | None = None
+    """Operations at once on each host; None: what the hosts like."""
+    workers: int | None = None
+    """Worker processes; None: one for each core."""
+    bandwidth: Timetable = field(default_factory=Timetable)
+    until: str | None = None
+    part_above: int = 64 << 20
+    """Objects larger than this many bytes go by parts where both hosts can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything that decides what a migration does."""
+
+    source: Location
+    destination: Location
+    evidence: Path
+    selection: Selection = Selection()
+    policy: Policy = Policy()
+    demands: Level = "read"
+    accepts: tuple[str, ...] = ()
+    """Reasons of skipped lines that the job's owner accepts in advance."""
+    merge: bool = False
+    """The destination may hold other things already."""
+    using: str | None = None
+    """Earlier evidence (folder or url) that gives parked attributes, names and versions back."""
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """`accepts`, and "excluded" when patterns were given: who excludes accepts that."""
+        asked = self.selection.include or self.selection.exclude
+        return frozenset(self.accepts) | ({"excluded"} if asked else frozenset())
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a run to go on with an evidence folder."""
+        return {
+            "source": self.source.url,
+            "destination": self.destination.url,
+            "selection": self.selection.statement(),
+            "using": self.using,
+        }
+
+
+def new_id() -> str:
+    return uuid.uuid4().urn
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Place(BaseModel):
+    """One side. `url` is a url or a path; other names are the options that its connector knows (endpoint, region, …)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    url: Annotated[
+        str, Field(min_length=1, description="s3://bucket/prefix, sftp://user@host/path, file:///path or a path")
+    ]
+    credentials: Annotated[
+        str | None, Field(description="a reference: env:PREFIX, profile:NAME, file:PATH, agent, …")
+    ] = None
+
+    def location(self) -> Location:
+        extra = self.model_extra or {}
+        options = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in extra.items()}
+        return Location.parse(self.url, credentials=self.credentials, options=options)
+
+
+class _Selection(_Strict):
+    prefix: str = ""
+    include: list[str] = []
+    exclude: list[str] = []
+    versions: Literal["all", "latest"] = "all"
+
+
+class _Policy(_Strict):
+    retries: Annotated[int, Field(ge=0, le=100)] = 5
+    connections: Annotated[int | None, Field(ge=1, le=256)] = None
+    workers: Annotated[int | None, Field(ge=1, le=256)] = None
+    bwlimit: Annotated[str | None, Field(description='"512k", or "08:00,512k 20:00,off"')] = None
+    until: Annotated[str | None, Field(description='a time of day at which the run stops, "06:00"')] = None
+
+
+class JobFile(_Strict):
+    """A job file: TOML, checked against this model; `schema()` is its JSON Schema."""
+
+    source: _Place
+    destination: _Place
+    evidence: Annotated[str, Field(description="folder for the ledger and the evidence, relative to the job file")]
+    demands: Level = "read"
+    accepts: list[str] = []
+    merge: bool = False
+    using: str | None = None
+    selection: _Selection = _Selection()
+    policy: _Policy = _Policy()
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a job file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **JobFile.model_json_schema()}
+
+
+def load(path: Path) -> Job:
+    """The job in a TOML file. UsageError names the file, the line and the fix."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: the job file cannot be read: {error}") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    try:
+        model = JobFile.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_explain(path, text, error)) from error
+    policy = model.policy
+    try:
+        return Job(
+            source=model.source.location(),
+            destination=model.destination.location(),
+            evidence=path.parent / model.evidence,
+            selection=Selection(
+                prefix=model.selection.prefix,
+                include=tuple(model.selection.include),
+                exclude=tuple(model.selection.exclude),
+                versions=model.selection.versions,
+            ),
+            policy=Policy(
+                retries=policy.retries,
+                connections=policy.connections,
+                workers=policy.workers,
+                bandwidth=Timetable.parse(policy.bwlimit) if policy.bwlimit else Timetable(),
+                until=policy.until,
+            ),
+            demands=model.demands,
+            accepts=tuple(model.accepts),
+            merge=model.merge,
+            using=model.using,
+        )
+    except (LocationError, UsageError) as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _explain(path: Path, text: str, error: ValidationError) -> str:
+    """One line for each mistake: file, line, what is wrong, what to write."""
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False):
+        names = [str(name) for name in fault["loc"]]
+        where = f"{path}:{_line(text, names)}"
+        if fault["type"] == "extra_forbidden":
+            known = _known(names[:-1])
+            lines.append(f'{where}: unknown key "{".".join(names)}"; known here: {", ".join(known)}')
+        elif fault["type"] == "missing":
+            lines.append(f'{where}: "{".".join(names)}" is missing')
+        else:
+            lines.append(f'{where}: "{".".join(names)}": {fault["msg"]}')
+    return "\n".join(lines)
+
+
+def _known(table: list[str]) -> list[str]:
+    model: Any = JobFile
+    for name in table:
+        model = model.model_fields[name].annotation
+    return sorted(model.model_fields)
+
+
+def _line(text: str, names: list[str]) -> int:
+    """The line of a key in TOML text, by its table header and its name; the table's or the first line if it is absent."""
+    table, found, start = "", 1, ".".join(names[:-1])
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line)
+        if header:
+            table = header[1].replace('"', "")
+            if table == start or table == ".".join(names):
+                found = number
+        elif table == start and re.match(rf'\s*"?{re.escape(names[-1])}"?\s*[=.]', line):
+            return number
+    return found
+
+
+def check(job: Job) -> None:
+    """What can be known to be wrong without contacting anyone. UsageError."""
+    for side in (job.source, job.destination):
+        if side.credentials not in {None, "prompt"}:
+            try:
+                resolve(side.credentials)
+            except (LocationError, PermissionDeniedError) as error:
+                raise UsageError(str(error)) from error
+    if overlap(job.source, job.destination):
+        raise UsageError(
+            f"source and destination overlap: {job.source} and {job.destination}",
+            hint="a migration needs two places, neither inside the other",
+        )
+    for side in (job.source, job.destination):
+        if side.scheme == "file" and _inside(str(job.evidence.resolve().as_posix()), side.path):
+            raise UsageError(
+                f"the evidence folder {job.evidence} lies inside {side}", hint="keep it outside of both places"
+            )
+
+
+def overlap(one: Location, other: Location) -> bool:
+    """Whether two locations of one host are equal or one holds the other, as far as their urls tell."""
+    same = ("endpoint",)
+    if (one.scheme, one.host, one.port) != (other.scheme, other.host, other.port):
+        return False
+    if any(one.option(name).rstrip("/") != other.option(name).rstrip("/") for name in same):
+        return False
+    first, second = one.path, other.path
+    if one.scheme == "file":
+        first, second = Path(first).resolve().as_posix(), Path(second).resolve().as_posix()
+    return _inside(first, second) or _inside(second, first)
+
+
+def _inside(path: str, folder: str) -> bool:
+    inner, outer = path.rstrip("/") + "/", folder.rstrip("/") + "/"
+    return inner.startswith(outer) or outer == "/"
+
+
+def dumps_schema() -> str:
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def named(values: Mapping[str, Any]) -> str:
+    """A few values on one line, for messages about a job's identity."""
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value)

@@ -1,0 +1,57 @@
+"""One run at a time over one evidence folder: a lock that the operating system drops when its holder dies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from portability.errors import PlaceError
+
+if os.name == "nt":
+    import msvcrt
+
+    def _take(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _take(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class FolderLock:
+    """Held from `with` to the end of the block. PlaceError if another run holds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ".lock"
+        self._descriptor = -1
+
+    def __enter__(self) -> FolderLock:
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _take(self._descriptor)
+        except OSError as error:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            raise PlaceError(
+                f"another run is working in {self._path.parent}",
+                hint=f"wait for it, or look at it with: portability status {self._path.parent}",
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)  # closing drops the lock; the file stays, removing it would race with the next run
+
+
+def is_held(folder: Path) -> bool:
+    """Whether some process holds the lock of this folder now."""
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with FolderLock(folder):
+            return False
+    except PlaceError:
+        return True
