@@ -137,18 +137,24 @@ def agenda_csv(patients: Sequence[str], dice: random.Random, start: datetime) ->
 
 
 def dump_sql(patients: Sequence[str], dice: random.Random) -> bytes:
-    """A plain SQL dump, UTF-8."""
+    """A plain dump of a database in the manner of pg_dump, UTF-8."""
     lines = [
-        "-- Dump of a synthetic practice\nSET client_encoding = 'UTF8';\n",
-        "CREATE TABLE patient (id int, nom text);\n",
+        "-- Dump of a synthetic practice",
+        "SET client_encoding = 'UTF8';",
+        "CREATE TABLE patient (id int, nom text);",
     ]
-    lines += [f"INSERT INTO patient VALUES ({index}, '{name}');\n" for index, name in enumerate(patients, 1)]
-    lines.append("CREATE TABLE acte (id int, patient_id int, code text, note text);\n")
+    lines += [
+        "COPY patient (id, nom) FROM stdin;",
+        *(f"{index}\t{name}" for index, name in enumerate(patients, 1)),
+        "\\.",
+    ]
+    lines += ["CREATE TABLE acte (id int, patient_id int, code text, note text);"]
+    lines += ["COPY acte (id, patient_id, code, note) FROM stdin;"]
     for index in range(1, len(patients) * 60 + 1):
         code = dice.choice(["HBMD042", "YYYY011", "HBJD001"])
-        note = dice.choice(["RAS", "à revoir", "l''état est stable", "très bien"])
-        lines.append(f"INSERT INTO acte VALUES ({index}, {dice.randrange(len(patients)) + 1}, '{code}', '{note}');\n")
-    return "".join([*lines, "-- Dump complete\n"]).encode()
+        note = dice.choice(["RAS", "à revoir", "l'état est stable", "très bien"])
+        lines.append(f"{index}\t{dice.randrange(len(patients)) + 1}\t{code}\t{note}")
+    return "\n".join([*lines, "\\.", "-- Dump complete", ""]).encode()
 
 
 def calendar_ics(start: datetime, count: int = 20) -> bytes:
