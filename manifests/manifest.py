@@ -1,0 +1,356 @@
+"""The manifest: header, receipts, seal; written beside and sealed, read strictly, both in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+from urllib.parse import urlsplit
+
+from manifests import canonical, tree
+from manifests.census import Census, census_leaf_of
+from manifests.digests import Readable
+from manifests.errors import FormatError, ManifestError, SealError, VersionError
+from manifests.files import create_private, publish
+from manifests.receipt import LEVELS, Receipt, check_line, key_bytes
+
+FORMAT = "portability-manifest/1"
+LONGEST = 4 << 20
+"""Bytes of a line."""
+
+_BLOCK = 1 << 20
+_KNOWN_FORMAT = re.compile(r"portability-manifest/1(\.\d+)?", re.ASCII)
+_SEAL = b'{"seal":'
+_OPTIONAL = ("selection", "names", "previous")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The first line."""
+
+    job: str
+    """`urn:uuid:…`"""
+    source: str
+    destination: str
+    """Like `source` a URI without credentials; an archive is its own `urn:uuid:`."""
+    created: str
+    """RFC 3339."""
+    tool: Mapping[str, Any]
+    """`name`, `version`, and more."""
+    census: Census
+    demands: str = "read"
+    accepts: tuple[str, ...] = ()
+    selection: Mapping[str, Any] | None = None
+    names: str | None = None
+    previous: str | None = None
+    format: str = FORMAT
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def archive(self) -> bool:
+        """Whether the destination is an archive, whose paths obey the rules for names."""
+        return self.destination.startswith("urn:uuid:")
+
+    def to_line(self) -> bytes:
+        """The canonical line without its LF; FormatError if a reader would refuse it."""
+        line: dict[str, Any] = {
+            **self.extra,
+            "format": self.format,
+            "job": self.job,
+            "source": self.source,
+            "destination": self.destination,
+            "created": self.created,
+            "tool": dict(self.tool),
+            "demands": self.demands,
+            "census": self.census.to_dict(),
+            "accepts": list(self.accepts),
+        }
+        for name in _OPTIONAL:
+            value = getattr(self, name)
+            if value is not None:
+                line[name] = dict(value) if isinstance(value, Mapping) else value
+        _check_header(line)
+        return canonical.dumps(line)
+
+    @classmethod
+    def from_line(cls, data: bytes) -> Header:
+        """The header in this line (without LF)."""
+        line = canonical.load_object(data)
+        _check_header(line)
+        values = {name: line.pop(name) for name in (*_HEADER_TYPES, *_OPTIONAL) if name in line}
+        values["census"] = Census.from_dict(values["census"])
+        values["accepts"] = tuple(values["accepts"])
+        return cls(**values, extra=line)
+
+
+_HEADER_TYPES: dict[str, type] = {
+    "format": str,
+    "job": str,
+    "source": str,
+    "destination": str,
+    "created": str,
+    "tool": dict,
+    "demands": str,
+    "census": dict,
+    "accepts": list,
+}
+
+
+def _check_header(line: Mapping[str, Any]) -> None:
+    stated = line.get("format")
+    if isinstance(stated, str) and stated.startswith("portability-manifest/") and not _KNOWN_FORMAT.fullmatch(stated):
+        raise VersionError("a version of the format that this program does not know; use a newer one", rule="3.6")
+    if not isinstance(stated, str) or not _KNOWN_FORMAT.fullmatch(stated):
+        raise FormatError("not the header of a manifest", rule="3.3")
+    for name, expected in _HEADER_TYPES.items():
+        if type(line.get(name)) is not expected:
+            raise FormatError(f"the header needs {name}", rule="3.3")
+    Census.from_dict(line["census"])
+    if line["demands"] not in LEVELS[1:]:
+        raise FormatError("an unknown evidence level in demands", rule="3.3, demands")
+    if not all(type(reason) is str for reason in line["accepts"]):
+        raise FormatError("accepts is a list of reasons", rule="3.3, accepts")
+    if not isinstance(line.get("selection", {}), dict):
+        raise FormatError("selection is not an object", rule="3.3, selection")
+    if any(urlsplit(line[name]).password for name in ("source", "destination")):
+        raise FormatError("a URI with a password", rule="3.3, URIs without credentials")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a whole manifest says, counted and recomputed from its lines; it exists only for a valid seal."""
+
+    header: Header
+    count: int
+    """Receipt lines."""
+    bytes: int
+    """Sum of the sizes of all objects, versions included."""
+    root: str
+    """Of the tree over the lines."""
+    census_root: str
+    """Of the tree over what the lines say was listed, to be compared with `header.census.root`."""
+    kinds: Mapping[str, int]
+    evidence: Mapping[str, int]
+    """Lines by evidence level, skipped ones left out."""
+    skipped: Mapping[str, int]
+    """Skipped lines by reason."""
+    losses: Mapping[str, int]
+    """Losses by name."""
+    sha256: str
+    """Of the whole file."""
+
+    @property
+    def checkpoint(self) -> tree.Checkpoint:
+        """The root in portable form."""
+        return tree.Checkpoint(job=self.header.job, count=self.count, root=self.root)
+
+
+class _Tally:
+    """Everything that is counted line by line; writer and reader count the same way."""
+
+    def __init__(self, header: Header, line: bytes) -> None:
+        self.header = header
+        self.sha256 = hashlib.sha256(line + b"\n")
+        self.root = tree.Root()
+        self.census = tree.Root()
+        self.bytes = 0
+        self.kinds: Counter[str] = Counter()
+        self.evidence: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.losses: Counter[str] = Counter()
+        self._key = b""
+        self._order = -1
+        self._archive = header.archive
+
+    def add(self, line: Mapping[str, Any], data: bytes) -> None:
+        check_line(line, archive=self._archive)
+        key, order = key_bytes(line), line.get("order", 0)
+        if key <= self._key and (key < self._key or order <= self._order):
+            raise FormatError("out of order, or twice there", rule="3.4, order")
+        self._key, self._order = key, order
+        self.sha256.update(data + b"\n")
+        self.root.add(data)
+        self.census.add(census_leaf_of(line))
+        kind = line["kind"]
+        self.kinds[kind] += 1
+        if kind == "skipped":
+            self.skipped[line["reason"]] += 1
+        else:
+            self.evidence[line["evidence"]] += 1
+            if kind == "object":
+                self.bytes += line["size"]
+        if "losses" in line:
+            self.losses.update(loss["name"] for loss in line["losses"])
+
+    def seal(self) -> bytes:
+        return canonical.dumps(
+            {
+                "seal": {
+                    "bytes": self.bytes,
+                    "count": self.root.count,
+                    "root": self.root.digest().hex(),
+                    "sha256": self.sha256.hexdigest(),
+                }
+            }
+        )
+
+    def summary(self, seal: bytes) -> Summary:
+        whole = self.sha256.copy()
+        whole.update(seal + b"\n")
+        return Summary(
+            header=self.header,
+            count=self.root.count,
+            bytes=self.bytes,
+            root=self.root.digest().hex(),
+            census_root=self.census.digest().hex(),
+            kinds=dict(self.kinds),
+            evidence=dict(self.evidence),
+            skipped=dict(self.skipped),
+            losses=dict(self.losses),
+            sha256=whole.hexdigest(),
+        )
+
+
+class ManifestWriter:
+    """Streams a manifest into `<path>.part`; only `seal` gives it its name, and never over an existing file.
+
+    A `.part` left by a killed run is unfinished work and is written anew.
+    """
+
+    def __init__(self, path: Path, header: Header) -> None:
+        line = header.to_line()
+        if path.exists():
+            raise FileExistsError(f"{path} exists already and a manifest is never overwritten")
+        self._path = path
+        self._part = path.with_name(f"{path.name}.part")
+        self._tally = _Tally(header, line)
+        self._file: BinaryIO = create_private(self._part)
+        self._file.write(line + b"\n")
+
+    def add(self, receipt: Receipt) -> None:
+        """Append a receipt; FormatError if it is out of order or a reader would refuse it."""
+        self.add_line(receipt.to_dict())
+
+    def add_line(self, line: Mapping[str, Any]) -> None:
+        """Append a line given by its members, unknown ones included: for copies and filters."""
+        data = canonical.dumps(dict(line))
+        if len(data) > LONGEST:
+            raise FormatError("a line is at most 4 MiB", rule="3.1")
+        self._tally.add(line, data)
+        self._file.write(data + b"\n")
+
+    def seal(self) -> Summary:
+        """Write the seal, bring everything to stable storage, give the file its name."""
+        seal = self._tally.seal()
+        self._file.write(seal + b"\n")
+        publish(self._file, self._part, self._path)
+        return self._tally.summary(seal)
+
+    def close(self) -> None:
+        """Let go of the file; without `seal` it stays unfinished."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class ManifestReader:
+    """Reads a manifest strictly, once; nothing it yields is evidence until `summary` is there, after the last line."""
+
+    def __init__(self, stream: Readable, name: str = "manifest.jsonl") -> None:
+        self._name = name
+        self._number = 0
+        self._lines = self._split(stream)
+        self._summary: Summary | None = None
+        first = next(self._lines, None)
+        if first is None:
+            raise self._placed(SealError("empty", rule="3.6, seal"))
+        try:
+            self.header = Header.from_line(first)
+        except ManifestError as error:
+            raise self._placed(error) from error
+        self._tally = _Tally(self.header, first)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """The receipts as their members: the fast way through a million lines."""
+        tally, load = self._tally, canonical.load_object
+        for data in self._lines:
+            try:
+                if data.startswith(_SEAL):
+                    self._finish(data)
+                    return
+                line = load(data)
+                tally.add(line, data)
+            except ManifestError as error:
+                raise self._placed(error) from error
+            yield line
+        self._number += 1
+        raise self._placed(SealError("ends without a seal: unfinished or cut", rule="3.6, seal"))
+
+    def __iter__(self) -> Iterator[Receipt]:
+        return (Receipt.from_dict(line) for line in self.lines())
+
+    @property
+    def summary(self) -> Summary:
+        """What the manifest says; SealError before all of it was read."""
+        if self._summary is None:
+            raise SealError("not read to its end", file=self._name, rule="3.6, seal")
+        return self._summary
+
+    def _finish(self, data: bytes) -> None:
+        if data != self._tally.seal():
+            raise SealError("the seal does not fit the lines above it", rule="3.5")
+        if next(self._lines, None) is not None:
+            raise SealError("something follows the seal", rule="3.6, seal")
+        self._summary = self._tally.summary(data)
+
+    def _split(self, stream: Readable) -> Iterator[bytes]:
+        tail = b""
+        while block := stream.read(_BLOCK):
+            pieces = (tail + block).split(b"\n")
+            tail = pieces.pop()
+            for piece in pieces:
+                self._number += 1
+                if len(piece) > LONGEST:
+                    raise self._placed(FormatError("longer than 4 MiB", rule="3.1"))
+                yield piece
+            if len(tail) > LONGEST:
+                self._number += 1
+                raise self._placed(FormatError("longer than 4 MiB", rule="3.1"))
+        if tail:
+            self._number += 1
+            raise self._placed(SealError("the last line has no end: unfinished or cut", rule="3.1"))
+
+    def _placed(self, error: ManifestError) -> ManifestError:
+        return type(error)(error.message, file=self._name, line=self._number, rule=error.rule)
+
+
+def read_manifest(stream: Readable, name: str = "manifest.jsonl") -> Summary:
+    """Read a manifest to its end and return what it says; any refusal is a ManifestError with line and rule."""
+    reader = ManifestReader(stream, name)
+    for _ in reader.lines():
+        pass
+    return reader.summary
+
+
+def prove_line(open_stream: Callable[[], BinaryIO], wanted: Callable[[Mapping[str, Any]], bool]) -> tree.Proof | None:
+    """The proof of the first receipt that is wanted, or None; the manifest is read twice, in bounded memory."""
+    with open_stream() as stream:
+        reader = ManifestReader(stream)
+        found = [(at, canonical.dumps(line)) for at, line in enumerate(reader.lines()) if wanted(line)][:1]
+        size = reader.summary.count
+    if not found:
+        return None
+    index, data = found[0]
+    with open_stream() as stream:
+        leaves = (tree.leaf_hash(canonical.dumps(line)) for line in ManifestReader(stream).lines())
+        path = tree.inclusion_path(index, size, leaves)
+    return tree.Proof(index=index, line=data, path=tuple(node.hex() for node in path), size=size)
