@@ -92,6 +92,8 @@ class Memory:
                 raise NotFoundError("no such object", host=self.uri, key=entry.key)
             for found, data in kept if self._versioned else kept[-1:]:
                 if entry.version in {None, found.version} and (entry.version or found is kept[-1][0]):
+                    if entry.size is not None and entry.size > len(data):
+                        raise ChangedError(f"there are only {len(data)} bytes", host=self.uri, key=entry.key)
                     return BytesStream(data[start:stop])
         raise ChangedError("the object was replaced since it was listed", host=self.uri, key=entry.key)
 

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 GROUP = "portability.connectors"
 
 
+_registered: dict[str, Callable[[Location], Any]] = {}
+
+
+def register(scheme: str, connect: Callable[[Location], Any]) -> None:
+    """Serve a scheme in this process only, without an installed package: for notebooks and tests."""
+    _registered[scheme] = connect
+    factory.cache_clear()
+
+
 @cache
 def schemes() -> tuple[str, ...]:
     """The url schemes that an installed package serves, sorted."""
@@ -24,6 +33,8 @@ def schemes() -> tuple[str, ...]:
 @cache
 def factory(scheme: str) -> Callable[[Location], Any]:
     """The function that opens a place of this scheme. UnsupportedError names the schemes that are known."""
+    if scheme in _registered:
+        return _registered[scheme]
     for point in entry_points(group=GROUP, name=scheme):
         return cast("Callable[[Location], Any]", point.load())
     raise UnsupportedError(f'no connector serves "{scheme}:" urls; known: {", ".join(schemes())}')
