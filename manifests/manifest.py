@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -341,15 +342,20 @@ def read_manifest(stream: Readable, name: str = "manifest.jsonl") -> Summary:
     return reader.summary
 
 
-def prove_line(open_stream: Callable[[], BinaryIO], wanted: Callable[[Mapping[str, Any]], bool]) -> tree.Proof | None:
+def prove_line(
+    open_stream: Callable[[], AbstractContextManager[Readable]], wanted: Callable[[Mapping[str, Any]], bool]
+) -> tree.Proof | None:
     """The proof of the first receipt that is wanted, or None; the manifest is read twice, in bounded memory."""
+    found = None
     with open_stream() as stream:
         reader = ManifestReader(stream)
-        found = [(at, canonical.dumps(line)) for at, line in enumerate(reader.lines()) if wanted(line)][:1]
+        for index, line in enumerate(reader.lines()):
+            if found is None and wanted(line):
+                found = index, canonical.dumps(line)
         size = reader.summary.count
-    if not found:
+    if found is None:
         return None
-    index, data = found[0]
+    index, data = found
     with open_stream() as stream:
         leaves = (tree.leaf_hash(canonical.dumps(line)) for line in ManifestReader(stream).lines())
         path = tree.inclusion_path(index, size, leaves)

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 from manifests import canonical
@@ -51,7 +52,7 @@ _TYPES: dict[str, type] = {
     "version": str,
 }
 _TEXTS = ("hardlink_to", "key", "path", "target")
-_TEXTS_B64 = frozenset(f"{name}_b64" for name in _TEXTS)
+_B64 = frozenset({f"{name}_b64" for name in _TEXTS} | {"metadata_b64"})
 _TEXT_MAPS = ("headers", "metadata", "source_digests", "tags")
 
 
@@ -78,18 +79,13 @@ def check_line(line: Mapping[str, Any], *, archive: bool) -> None:
 
     Unknown members, reasons and digests are nobody's business; `archive` adds the rules for paths in an archive.
     """
-    for name, value in line.items():
-        expected = _TYPES.get(name)
-        if expected is not None and type(value) is not expected:
-            raise FormatError(f"{name} has the wrong type", rule="3.4")
-    kind, evidence, salt = line.get("kind"), line.get("evidence"), line.get("salt")
-    if kind is None or evidence is None or salt is None or "key" not in line:
-        raise FormatError("a receipt needs key, kind, evidence and salt", rule="3.6")
+    _check_shape(tuple(line), tuple(map(type, line.values())))
+    kind = line["kind"]
     if kind not in KINDS:
         raise FormatError("an unknown kind", rule="3.4, kind")
-    if evidence not in _LINE_LEVELS:
+    if line["evidence"] not in _LINE_LEVELS:
         raise FormatError("an unknown evidence level", rule="3.7")
-    if not _SALT.fullmatch(salt):
+    if not _SALT.fullmatch(line["salt"]):
         raise FormatError("the salt is not 16 bytes in base64", rule="3.4, salt")
     if kind == "object":
         if not _SHA256.fullmatch(line.get("sha256", "")) or line.get("size", -1) < 0:
@@ -98,18 +94,29 @@ def check_line(line: Mapping[str, Any], *, archive: bool) -> None:
             raise FormatError("an object in an archive needs a path", rule="3.4, path")
     elif kind == "skipped" and "reason" not in line:
         raise FormatError("a skipped thing needs a reason", rule="3.4, reason")
-    versioned = ("version" in line) + ("latest" in line) + ("order" in line)
-    if versioned and (versioned != 3 or line["order"] < 0):
-        raise FormatError("version, latest and order come together", rule="3.4, order")
+    if line.get("order", 0) < 0:
+        raise FormatError("order starts at 0", rule="3.4, order")
     if archive and "path" in line and ("path_b64" in line or not is_archive_path(line["path"])):
         raise FormatError("the path leads out of an archive", rule="V4")
     for name in _TEXT_MAPS:
-        if name in line and not all(type(value) is str for value in line[name].values()):
+        if name in line and not {*map(type, line[name].values())} <= {str}:
             raise FormatError(f"{name} holds text", rule="3.4")
-    if not _TEXTS_B64.isdisjoint(line) or "metadata_b64" in line:
+    if not _B64.isdisjoint(line):
         _check_b64(line)
     if "losses" in line and not all(_is_loss(loss) for loss in line["losses"]):
         raise FormatError("a loss is a name and where its value is parked", rule="3.4, losses")
+
+
+@lru_cache(maxsize=1024)  # a manifest has a million lines and a handful of shapes
+def _check_shape(names: tuple[str, ...], types: tuple[type, ...]) -> None:
+    """The rules that depend on the names and types of the members alone."""
+    if not {"key", "kind", "evidence", "salt"} <= set(names):
+        raise FormatError("a receipt needs key, kind, evidence and salt", rule="3.6")
+    for name, found in zip(names, types, strict=True):
+        if _TYPES.get(name, found) is not found:
+            raise FormatError(f"{name} has the wrong type", rule="3.4")
+    if len({"version", "latest", "order"} & set(names)) not in {0, 3}:
+        raise FormatError("version, latest and order come together", rule="3.4, order")
 
 
 def _check_b64(line: Mapping[str, Any]) -> None:
@@ -232,7 +239,7 @@ class Receipt:
 
 
 _MEMBERS = tuple(spec.name for spec in fields(Receipt) if spec.name != "extra")
-_KNOWN = frozenset(_MEMBERS) | _TEXTS_B64 | {"metadata_b64"}
+_KNOWN = frozenset(_MEMBERS) | _B64
 
 
 def _metadata_members(metadata: Mapping[str, str]) -> dict[str, dict[str, str]]:
