@@ -1,4 +1,7 @@
-"""A small synthetic practice, the same for the same seed: what the demo moves and the tests compare. No one in it exists."""
+"""A small synthetic practice: what the demo moves and the tests compare. No one in it exists.
+
+The same seed gives the same bytes, as long as the libraries that write PDF, JPEG and gzip stay at their versions.
+"""
 
 from __future__ import annotations
 
