@@ -1,0 +1,37 @@
+"""`portability plan`: what a migration would do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portability.cli import options
+from portability.cli.app import command as make
+from portability.cli.results import plan_records, plan_text
+from portability.cli.screen import Screen
+
+
+@make(
+    "plan",
+    examples="""
+        portability plan --from s3://cabinet --to sftp://new.example/home/cabinet
+        portability plan --job cabinet.toml --json
+    """,
+)
+@options.places
+@options.selection
+@options.evidence
+@options.terms
+@options.pace
+def command(screen: Screen, **flags: Any) -> int:
+    """Show what `migrate` would do, and write nothing.
+
+    Counts, bytes, what would be refused and why, what the destination cannot keep, and how long it would take. Exit code
+    3 if `migrate` would refuse to start, or could not end PROVEN.
+    """
+    from portability.migrate import plan
+
+    with options.scratch_job(flags) as job:
+        summary = plan(job, progress=screen.progress())
+        ready = not summary.obstacle and set(summary.skipped) <= job.accepted
+    screen.result(plan_text(summary, ready=ready), plan_records(summary, ready=ready))
+    return 0 if ready else 3

@@ -1,0 +1,64 @@
+"""`portability verify`: check a migration again, from its evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from portability.cli import options
+from portability.cli.app import command as make
+from portability.cli.results import outcome_records, outcome_text
+from portability.cli.screen import Screen
+
+
+@make(
+    "verify",
+    examples="""
+        portability verify ./exit-2026
+        portability verify ./exit-2026 --at sftp://new.example/home/cabinet --credentials agent
+        portability verify s3://vault/exit-2026 --evidence-credentials env:VAULT --findings findings.jsonl
+    """,
+)
+@click.argument("evidence", metavar="EVIDENCE")
+@click.option("--at", metavar="URL", help="Where the data is now.  [default: the destination named in the evidence]")
+@click.option("--credentials", metavar="REF", help=f"Reference to the credentials of that place: {options.REFERENCE}")
+@click.option("--evidence-credentials", metavar="REF", help="The same, for an EVIDENCE that is a url.")
+@options.demand
+@click.option(
+    "--findings", metavar="FILE", type=click.Path(dir_okay=False), help="Write all findings here, as JSON lines."
+)
+@options.pace
+def command(
+    screen: Screen,
+    *,
+    evidence: str,
+    at: str | None,
+    credentials: str | None,
+    evidence_credentials: str | None,
+    demand: str | None,
+    findings: str | None,
+    **flags: Any,
+) -> int:
+    """Read every object back and compare it with its evidence.
+
+    EVIDENCE is the folder that `migrate` filled, or the url of a copy. Neither the source nor the machine that ran the migration is needed.
+    """
+    from portability.errors import UsageError
+    from portability.job import Policy
+    from portability.verify import verify
+
+    if credentials == "prompt" and at is None:
+        raise UsageError("--credentials prompt needs --at", hint="name the place that the password is for")
+    outcome = verify(
+        evidence,
+        at=options.location(at, credentials) if at else None,
+        credentials=credentials if not at else None,
+        evidence_credentials=evidence_credentials,
+        demands=demand or "read",
+        findings=findings,
+        policy=options.policy(flags, Policy()),
+        progress=screen.progress(),
+    )
+    screen.result(outcome_text(outcome), outcome_records(outcome))
+    return outcome.exit_code
