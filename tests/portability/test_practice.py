@@ -23,7 +23,7 @@ from PIL import Image
 from connectors.credentials import resolve
 from connectors.errors import UnavailableError, UnsupportedError
 from connectors.keys import file_path_problem, fold
-from portability.demo import documents, host
+from portability.demo import documents, host, stage
 from portability.demo.host import S3Host
 from portability.demo.practice import EXTREME_KEYS, MEBIBYTE, Thing, current, generate, write_tree
 
@@ -177,6 +177,18 @@ def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_stage_has_a_full_and_an_empty_host_and_fresh_evidence_each_time(tmp_path: Path) -> None:
+    (tmp_path / "run-1").mkdir()
+    with stage(tmp_path, patients=1, large=0) as ready:
+        assert ready.evidence == tmp_path / "run-2"
+        assert not ready.evidence.exists()
+        assert ready.source.option("endpoint") != ready.destination.option("endpoint")
+        assert ready.things > 20
+        assert ready.size > 0
+    with stage(tmp_path / "new", patients=1, large=0) as ready:
+        assert ready.evidence == tmp_path / "new" / "run-1"
 
 
 def test_a_server_that_does_not_start_is_an_error_with_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
