@@ -137,6 +137,11 @@ class Reading(Base):
             content(place, Entry(key="nothing/here", size=3))
         check_error(opened.value, place, "nothing/here")
 
+    def test_11_a_key_that_cannot_be_is_refused_or_not_found(self, place: Any) -> None:
+        for key in ("", "\0", "a\0b"):
+            with pytest.raises((InvalidKeyError, NotFoundError)):
+                place.stat(key)
+
     def test_11_a_refusal_names_host_and_key(self, destination: Any) -> None:
         self.store(destination, "a", b"x")
         with pytest.raises(AlreadyExistsError) as caught:
@@ -175,9 +180,13 @@ class Reading(Base):
         assert place.stat("a").size == 3 << 20
 
     def test_12_two_instances_work_side_by_side(self, location: Location) -> None:
+        both = threading.Barrier(2, timeout=60)
+
         def work(number: int) -> bool:
             place = self.open_place(location)
             try:
+                keys(place)
+                both.wait()
                 made = [(self.store(place, f"{number}/{n}", pattern(5000, n)), pattern(5000, n)) for n in range(8)]
                 return all(content(place, entry) == data for entry, data in made)
             finally:
@@ -221,10 +230,6 @@ class Reading(Base):
         finally:
             place.close()
         texts += [record.getMessage() for record in caplog.records]
-        for secret in secrets:
-            assert not [text for text in texts if secret in text]
-
-    def test_11_a_key_that_cannot_be_is_refused_or_not_found(self, place: Any) -> None:
-        for key in ("", "\0", "a\0b"):
-            with pytest.raises((InvalidKeyError, NotFoundError)):
-                place.stat(key)
+        # What failed is shown without the secret: a test report is read by more people than the secret is for.
+        shown = [text.replace(secret, "(the secret)")[:200] for secret in secrets for text in texts if secret in text]
+        assert shown == []
