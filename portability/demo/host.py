@@ -130,6 +130,9 @@ def _put(client: Any, bucket: str, thing: Thing) -> None:
     from boto3.s3.transfer import TransferConfig  # see `client`
 
     config = TransferConfig(multipart_threshold=MULTIPART_FROM, multipart_chunksize=MULTIPART_FROM, use_threads=False)
+    extra["ACL"] = (
+        "private"  # the default, said aloud: without it moto 5.2 answers 500 when asked for this object's ACL
+    )
     client.upload_fileobj(io.BytesIO(thing.data), bucket, thing.key, ExtraArgs=extra, Config=config)
 
 

@@ -129,6 +129,7 @@ def test_the_host_holds_every_object_with_its_headers_metadata_tags_and_history(
             assert got.get("ContentDisposition") == thing.headers.get("content_disposition")
             assert got.get("ContentEncoding") == thing.headers.get("content_encoding")
             assert got.get("ExpiresString") == thing.headers.get("expires")
+            assert client.get_object_acl(Bucket="complet", Key=key)["Grants"]
             tags = client.get_object_tagging(Bucket="complet", Key=key)["TagSet"]
             assert {tag["Key"]: tag["Value"] for tag in tags} == thing.tags
         big = client.head_object(Bucket="complet", Key="imagerie/volume CBCT.dcm")
