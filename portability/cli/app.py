@@ -58,6 +58,17 @@ class Command(click.Command):
         self.params += shared()
         self.examples = examples
 
+    def invoke(self, ctx: click.Context) -> Any:
+        from portability.errors import UsageError
+
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            if not error.hint:
+                file = ctx.params.get("job_file")
+                error.hint = "every key of a job file: portability job-schema" if file else f"{ctx.command_path} --help"
+            raise
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_lines(formatter, "Examples", cleandoc(self.examples))
 

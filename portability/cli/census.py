@@ -28,9 +28,9 @@ def command(screen: Screen, **flags: Any) -> int:
     Things, bytes, versions; only the listing is read, and nothing is moved. With --job, or with --to and --evidence, the census is kept,
     and `migrate` goes on from it.
     """
-    from portability.census import census
-
     with options.census_job(flags) as job:
+        from portability.census import census
+
         summary = census(job, progress=screen.progress())
     screen.result(census_text(summary), census_records(summary))
     return 0 if summary.counts.things else 3

@@ -34,9 +34,9 @@ def command(screen: Screen, *, delta: bool, copy_evidence_to: str | None, **flag
 
     Interrupted, or some objects failed? Run the same command again: it goes on where it stopped. The source is only read.
     """
-    from portability.migrate import migrate
-
     job = options.job(flags)
+    from portability.migrate import migrate  # late: a mistake in the arguments is answered at once
+
     outcome = migrate(job, progress=screen.progress(), delta=delta, copy_evidence_to=copy_evidence_to)
     screen.result(outcome_text(outcome), outcome_records(outcome))
     return outcome.exit_code

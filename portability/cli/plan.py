@@ -28,9 +28,9 @@ def command(screen: Screen, **flags: Any) -> int:
     Counts, bytes, what would be refused and why, what the destination cannot keep, and how long it would take. Exit code
     3 if `migrate` would refuse to start, or could not end PROVEN.
     """
-    from portability.migrate import plan
-
     with options.scratch_job(flags) as job:
+        from portability.migrate import plan
+
         summary = plan(job, progress=screen.progress())
         ready = not summary.obstacle and set(summary.skipped) <= job.accepted
     screen.result(plan_text(summary, ready=ready), plan_records(summary, ready=ready))

@@ -46,10 +46,11 @@ def command(
     """
     from portability.errors import UsageError
     from portability.job import Policy
-    from portability.verify import verify
 
     if credentials == "prompt" and at is None:
         raise UsageError("--credentials prompt needs --at", hint="name the place that the password is for")
+    from portability.verify import verify  # late: a mistake in the arguments is answered at once
+
     outcome = verify(
         evidence,
         at=options.location(at, credentials) if at else None,

@@ -47,7 +47,7 @@ class Lines:
         self._name = ""
 
     def show(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)  # noqa: T201 - the progress is this module's output
+        print(line, file=self._stream, flush=True)
 
     def _so_far(self) -> str:
         spent = self._clock() - self._started
