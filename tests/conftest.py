@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import servers
+
+# A busy machine is slow, which is no fault of the code; each run finds its own examples and keeps none in the checkout.
+hypothesis.settings.register_profile("ours", deadline=None, database=None)
+hypothesis.settings.load_profile("ours")
 
 
 @pytest.fixture(autouse=True, scope="session")
