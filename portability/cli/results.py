@@ -57,7 +57,7 @@ def plan_text(plan: PlanSummary, *, ready: bool) -> str:
         printable(plan.obstacle),
         table(rows),
         _block("What the destination does not keep", table(sorted(plan.losses.items()), right=frozenset())),
-        _findings(plan.refusals, sum(plan.skipped.values()), "Will not be moved"),
+        _listed("Will not be moved", _refusals(plan.refusals), sum(plan.skipped.values())),
         _facts(facts),
     )
 
@@ -66,7 +66,10 @@ def plan_records(plan: PlanSummary, *, ready: bool) -> Iterator[dict[str, Any]]:
     record = asdict(plan)
     del record["refusals"]
     yield {"type": "plan", "ready": ready, **record}
-    yield from ({"type": "refusal", **refusal.plain()} for refusal in plan.refusals)
+    yield from (
+        {"type": "refusal", "reason": reason, "key": key, "detail": detail}
+        for reason, key, detail in _refusals(plan.refusals)
+    )
 
 
 def outcome_text(outcome: Outcome) -> str:
@@ -91,7 +94,7 @@ def outcome_text(outcome: Outcome) -> str:
         printable(outcome.sentence),
         table(rows),
         _block("Why not proven", [f"  {printable(reason)}" for reason in outcome.reasons]),
-        _findings(outcome.findings, outcome.finding_count, "Findings"),
+        _listed("Findings", [_difference(finding) for finding in outcome.findings], outcome.finding_count),
         _facts(facts),
         f"  → {outcome.next_step}" if outcome.next_step else "",
     )
@@ -148,16 +151,21 @@ def _facts(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return table([(name, printable(value)) for name, value in pairs if value], right=frozenset())
 
 
-def _findings(findings: Sequence[Finding], count: int, title: str) -> list[str]:
-    rows = [(finding.problem, printable(finding.key), _difference(finding)) for finding in findings[:SHOWN]]
-    more = f", the first {len(rows)} of {number(count)}" if count > len(rows) else ""
-    return _block(f"{title}{more}", table(rows, right=frozenset()))
+def _listed(title: str, rows: Sequence[Row], count: int) -> list[str]:
+    shown = rows[:SHOWN]
+    more = f", the first {len(shown)} of {number(count)}" if count > len(shown) else ""
+    return _block(f"{title}{more}", table(shown, right=frozenset()))
 
 
-def _difference(finding: Finding) -> str:
-    if finding.expected and finding.found:
-        return f"expected {printable(finding.expected)}, found {printable(finding.found)}"
-    return printable(finding.found or (f"expected {finding.expected}" if finding.expected else ""))
+def _difference(finding: Finding) -> tuple[str, str, str]:
+    expected, found = printable(finding.expected), printable(finding.found)
+    parts = (f"expected {expected}" if expected else "", f"found {found}" if expected and found else found)
+    return finding.problem, printable(finding.key), ", ".join(part for part in parts if part)
+
+
+def _refusals(refusals: Sequence[Finding]) -> list[tuple[str, str, str]]:
+    """Reason, key and detail; a plan states the reason as what is expected in the manifest."""
+    return [(printable(one.expected), printable(one.key), printable(one.found)) for one in refusals]
 
 
 def _counts(counts: Counts) -> tuple[str, str]:

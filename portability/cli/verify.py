@@ -42,7 +42,8 @@ def command(
 ) -> int:
     """Read every object back and compare it with its evidence.
 
-    EVIDENCE is the folder that `migrate` filled, or the url of a copy. Neither the source nor the machine that ran the migration is needed.
+    EVIDENCE is the folder that `migrate` filled, or the url of a copy. Neither the source nor the machine that ran the
+    migration is needed.
     """
     from portability.errors import UsageError
     from portability.job import Policy

@@ -54,7 +54,7 @@ class Lines:
         parts = [_of(self._items_done, self._items, number)]
         if self._size_done or self._size:
             parts.append(_of(self._size_done, self._size, size_text))
-        if self._size_done and spent:
+        if self._size and self._size_done and spent:
             parts.append(f"{size_text(self._size_done / spent)}/s")
         done, whole = (self._size_done, self._size) if self._size else (self._items_done, self._items)
         if whole and done and spent:
@@ -63,7 +63,8 @@ class Lines:
 
     def _summary(self) -> str:
         spent = self._clock() - self._started
-        rate = f"{size_text(self._size_done / spent)}/s" if self._size_done and spent else ""
+        rate = f"{size_text(self._size_done / spent)}/s" if self._size and self._size_done and spent else ""
+        # A phase that announced no bytes reads none: it adds up the sizes that the host states.
         done = size_text(self._size_done) if self._size_done else ""
         return f"  {self._name:<10}{number(self._items_done):>12}{done:>12}{duration(spent):>12}{rate:>14}".rstrip()
 

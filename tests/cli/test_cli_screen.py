@@ -42,7 +42,7 @@ PLAN = PlanSummary(
     copy=COUNTS,
     parked=Counts(things=1, kinds={"delete_marker": 1}),
     skipped={"name": 1},
-    refusals=(Finding(key="a//b", problem="failed", found="an empty segment"),),
+    refusals=(Finding(key="a//b", problem="failed", expected="name", found="an empty segment"),),
     losses={"tags": "kept in the manifest"},
     free=1 << 40,
     rate=float(80 << 20),
@@ -103,6 +103,7 @@ def test_a_plan_says_first_whether_it_can_start() -> None:
     assert plain(results.plan_text(PLAN, ready=True)).startswith("READY\n")
     blocked = plain(results.plan_text(replace(PLAN, obstacle="the destination is full"), ready=False))
     assert blocked.splitlines()[:2] == ["NOT READY", "the destination is full"]
+    assert "  name  a//b  an empty segment" in blocked
     for word in ("an empty segment", "kept in the manifest", "1.0 TiB", "about 10 min 00 s", "1 delete marker"):
         assert word in blocked
 
