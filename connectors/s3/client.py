@@ -1,0 +1,204 @@
+"""From a location to a boto3 client: options, credentials, TLS, checksums; one client per process and settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import threading
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore import UNSIGNED
+from botocore.config import Config
+
+from connectors.credentials import resolve
+from connectors.errors import LocationError
+from connectors.location import Location
+from connectors.s3.errors import translated
+
+OPTIONS = {
+    "endpoint": "url of the S3 service; absent: AWS, or what the AWS configuration says",
+    "region": "region that signatures name; absent: the AWS configuration's, else us-east-1",
+    "style": "path, virtual or auto: where the bucket stands in urls (default: path with an endpoint, else auto)",
+    "ca": "file with the certificates of your own authority",
+    "checksums": "when_required or when_supported (default: when_supported at AWS, else when_required)",
+    "acl": "record (default) or ignore: read every object's ACL into the evidence",
+    "connections": "operations at once (default 16)",
+    "requester_pays": "true: agree to pay for a bucket whose owner does not",
+    "allow_http": "true: allow http:// to another machine, where anyone on the way can read",
+}
+CONNECT_SECONDS, READ_SECONDS = 10, 60
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that makes one client differ from another."""
+
+    endpoint: str | None
+    region: str | None
+    style: str
+    ca: str | None
+    checksums: str
+    connections: int
+    reference: str | None
+    access_key_id: str | None
+    secret: str | None = field(repr=False)
+    token: str | None = field(repr=False)
+    profile: str | None
+    anonymous: bool
+
+    @property
+    def aws(self) -> bool:
+        """Whether AWS itself answers: it keeps promises that others only copy."""
+        host = urlsplit(self.endpoint).hostname or "" if self.endpoint else "amazonaws.com"
+        return host.endswith((".amazonaws.com", ".amazonaws.com.cn")) or host == "amazonaws.com"
+
+
+def settings(location: Location) -> Settings:
+    """Read a location's options and resolve its credentials. LocationError, PermissionDeniedError."""
+    location.check_options(OPTIONS)
+
+    def choice(name: str, *known: str) -> str:
+        value = location.option(name, known[0])
+        if value not in known:
+            raise LocationError(f"{name}={value} is not one of {', '.join(known)}", host=location.url)
+        return value
+
+    if not location.host or location.user or location.port is not None:
+        raise LocationError("write s3://bucket/prefix, and the service as ?endpoint=https://…", host=location.url)
+    endpoint = (
+        location.option("endpoint") or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    )
+    if endpoint:
+        parts = urlsplit(endpoint)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.password:
+            raise LocationError("endpoint= wants a url such as https://s3.example", host=location.url)
+        if (
+            parts.scheme == "http"
+            and not _loopback(parts.hostname)
+            and choice("allow_http", "false", "true") == "false"
+        ):
+            raise LocationError(
+                f"{parts.hostname} would be spoken to without encryption; write https://, or allow_http=true if you must",
+                host=location.url,
+            )
+    ca = location.option("ca") or None
+    if ca and not Path(ca).is_file():
+        raise LocationError(f"ca={ca}: there is no such file", host=location.url)
+    for name in ("acl", "requester_pays"):
+        choice(name, *{"acl": ("record", "ignore"), "requester_pays": ("false", "true")}[name])
+    connections = location.option("connections", "16")
+    if not connections.isdecimal() or not 1 <= int(connections) <= 1024:
+        raise LocationError("connections= wants a number from 1 to 1024", host=location.url)
+    found = resolve(location.credentials)
+    if found.password or found.key_file or found.agent or (found.access_key_id and not found.secret_access_key):
+        raise LocationError(
+            "S3 wants an access key id and a secret access key behind the credentials reference", host=location.url
+        )
+    plain = Settings(
+        endpoint=endpoint or None,
+        region=location.option("region") or None,
+        style=choice("style", "path" if endpoint else "auto", "path", "virtual", "auto"),
+        ca=ca,
+        checksums="",
+        connections=int(connections),
+        reference=found.reference,
+        access_key_id=found.access_key_id,
+        secret=found.secret_access_key.reveal() if found.secret_access_key else None,
+        token=found.session_token.reveal() if found.session_token else None,
+        profile=found.profile,
+        anonymous=found.anonymous,
+    )
+    default = "when_supported" if plain.aws else "when_required"
+    return replace(plain, checksums=choice("checksums", default, "when_required", "when_supported"))
+
+
+def client(wanted: Settings, *, checked_reads: bool = True) -> Any:
+    """The process's client for these settings. `checked_reads`: let botocore compare the host's checksum on reading."""
+    # The SDK's own chain reads the environment, and a forked process must not share its parent's sockets.
+    environment = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+    with _lock, translated(wanted.endpoint or "s3://"):
+        return _client(wanted, checked_reads or wanted.checksums == "when_required", os.getpid(), environment)
+
+
+@lru_cache(maxsize=32)
+def _client(wanted: Settings, checked_reads: bool, pid: int, environment: tuple[tuple[str, str], ...]) -> Any:
+    session = _session(wanted.profile, pid, environment)
+    built = session.client(
+        "s3",
+        endpoint_url=wanted.endpoint,
+        region_name=wanted.region or session.region_name or "us-east-1",
+        verify=wanted.ca,
+        aws_access_key_id=wanted.access_key_id,
+        aws_secret_access_key=wanted.secret,
+        aws_session_token=wanted.token,
+        config=Config(
+            signature_version=UNSIGNED if wanted.anonymous else None,
+            s3={"addressing_style": wanted.style},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            # One silent repeat, for a kept connection that the host had closed; real retries are the caller's.
+            retries={"mode": "standard", "total_max_attempts": 2},
+            max_pool_connections=4 * wanted.connections,
+            request_checksum_calculation=wanted.checksums,
+            response_checksum_validation=wanted.checksums if checked_reads else "when_required",
+            tcp_keepalive=True,
+        ),
+    )
+    for operation in ("ListObjectsV2", "ListObjects", "ListObjectVersions"):
+        built.meta.events.register(f"before-parse.s3.{operation}", _keep_page)
+    for operation in ("GetObjectTagging", "GetObjectAcl"):
+        built.meta.events.register(f"before-call.s3.{operation}", _ask_little)
+        built.meta.events.register(f"before-parse.s3.{operation}", _refuse_object)
+    for operation in ("PutObject", "CreateMultipartUpload"):
+        built.meta.events.register(f"before-parameter-build.s3.{operation}", _take_expires)
+        built.meta.events.register(f"before-call.s3.{operation}", _send_expires)
+    return built
+
+
+@lru_cache(maxsize=8)
+def _session(profile: str | None, pid: int, environment: tuple[tuple[str, str], ...]) -> boto3.session.Session:
+    return boto3.session.Session(profile_name=profile)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _keep_page(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    # botocore sorts versions and delete markers into two lists and loses their common order: we read the page ourselves.
+    if response_dict["status_code"] == 200:
+        customized_response_dict["Page"] = response_dict["body"]
+        response_dict["body"] = b""
+
+
+def _ask_little(params: dict[str, Any], **_: Any) -> None:
+    # A host that does not know ?tagging or ?acl answers with the object itself, which may be larger than memory.
+    params["headers"]["Range"] = "bytes=0-65535"
+
+
+def _refuse_object(response_dict: dict[str, Any], **_: Any) -> None:
+    # Tags and grants have no ETag and no range; 500 is what botocore made of a 200 that is no XML.
+    status = response_dict["status_code"]
+    if status == 416 or ("etag" in response_dict["headers"] and status in {200, 206, 500}):
+        response_dict["status_code"] = 501
+        response_dict["body"] = b""
+
+
+def _take_expires(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    # botocore would write the date anew; the text is what was stored, and what must be stored again.
+    if "ExpiresText" in params:
+        context["expires_text"] = params.pop("ExpiresText")
+
+
+def _send_expires(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    if "expires_text" in context:
+        params["headers"]["Expires"] = context["expires_text"]

@@ -1,0 +1,263 @@
+"""The S3 host: one bucket and prefix as source and destination, with versions, parts and everything HEAD knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace as changed
+from typing import Any
+
+from connectors.entry import Entry
+from connectors.errors import (
+    ChangedError,
+    ConnectorError,
+    CorruptedError,
+    InvalidKeyError,
+    LocationError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UnsupportedError,
+)
+from connectors.keys import key_bytes
+from connectors.location import Location
+from connectors.protocols import Capabilities, Stream
+from connectors.s3 import listing
+from connectors.s3.attributes import bare_etag, from_head, grants, same_etag
+from connectors.s3.body import Body
+from connectors.s3.client import Settings, client
+from connectors.s3.errors import code_of, translated
+from connectors.s3.uploads import Uploads
+from connectors.streams import BytesStream
+
+KEY_BYTES = 1024
+_NO_PAYER = frozenset({"get_bucket_versioning", "get_bucket_tagging"})
+
+
+class S3(Uploads):
+    """See the package. A bulk lane for many small objects can stand beside `open` and `put` without changing them."""
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        self._location = location
+        self._settings = settings
+        self._client = client(settings)
+        folder = location.path.removesuffix("/")
+        self._prefix = f"{folder}/" if folder else ""
+        self._payer = {"RequestPayer": "requester"} if location.option("requester_pays") == "true" else {}
+        self._asks_acl = location.option("acl", "record") == "record"
+        self._versioned: bool | None = None
+        self._tags_claimed: bool | None = True if settings.aws else None
+        self._unread: dict[str, str] = {}
+        if not _is_text(self._prefix):
+            raise LocationError("the prefix is not UTF-8, which S3 keys are", host=self.uri)
+
+    def __repr__(self) -> str:
+        return f"S3({self.uri})"
+
+    @property
+    def uri(self) -> str:
+        return self._location.url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        preserves = {"media_type", "headers", "metadata"}
+        if self._has_tags():
+            preserves.add("tags")
+        if self._has_versions():
+            preserves.add("versions")
+        return Capabilities(
+            preserves=frozenset(preserves),
+            # An ETag is an MD5 here and something else there: it is recorded, and never taken for a digest.
+            digests=frozenset(),
+            ranged=True,
+            case_sensitive=True,
+            connections=self._settings.connections,
+        )
+
+    def stat(self, key: str) -> Entry:
+        return self._look(key, None, latest=True)
+
+    def close(self) -> None:
+        """Nothing: the client belongs to the process."""
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        for entry in listing.objects(self._page, self._prefix + prefix, self.uri):
+            yield from self._relative(entry)
+
+    def list_versions(self, prefix: str = "") -> Iterator[Entry]:
+        for entry in listing.versions(self._page, self._prefix + prefix, self.uri, trusted=self._settings.aws):
+            yield from self._relative(entry)
+
+    def describe(self, entry: Entry) -> Entry:
+        if entry.kind != "object":
+            return entry
+        found = self._look(entry.key, _version(entry), latest=entry.latest)
+        self._same(entry, found.digests.get("etag"), found.size)
+        return changed(
+            found,
+            version=found.version or entry.version,
+            # HEAD is silent about STANDARD, which listings spell out.
+            storage_class=found.storage_class or (None if entry.storage_class == "STANDARD" else entry.storage_class),
+        )
+
+    def open(self, entry: Entry, start: int = 0, stop: int | None = None) -> Stream:
+        if entry.kind != "object":
+            raise UnsupportedError(f"a {entry.kind} has no bytes", host=self.uri, key=entry.key)
+        end = entry.size if stop is None else stop if entry.size is None else min(stop, entry.size)
+        if (start and end is not None and start >= end) or (stop is not None and stop <= start):
+            return BytesStream()
+        ranged = start > 0 or stop is not None
+        wanted: dict[str, Any] = {"Key": self._full(entry.key), **_version(entry), **self._payer}
+        if ranged:
+            wanted["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        etag = entry.digests.get("etag")
+        if etag:
+            wanted["IfMatch"] = f'"{bare_etag(etag)}"'
+        # Hosts other than AWS send the whole object's checksum with a part of it.
+        lane = self._client if self._settings.aws or not ranged else client(self._settings, checked_reads=False)
+        try:
+            with translated(self.uri, entry.key):
+                answer = lane.get_object(Bucket=self._location.host, **wanted)
+        except ConnectorError as error:
+            if code_of(error) in {"PreconditionFailed", "412"}:
+                raise ChangedError(
+                    "the object was replaced since it was listed", host=self.uri, key=entry.key, cause=error.cause
+                ) from error
+            raise
+        length = answer.get("ContentLength")
+        expected = length if end is None else end - start
+        try:
+            self._same(entry, answer.get("ETag"), None)
+            if ranged and not str(answer.get("ContentRange", "")).startswith(f"bytes {start}-"):
+                raise CorruptedError("the host sent another range than was asked for", host=self.uri, key=entry.key)
+            if length is not None and expected is not None and length != expected:
+                raise CorruptedError(
+                    f"the host announces {length} bytes where {expected} were listed", host=self.uri, key=entry.key
+                )
+        except ConnectorError:
+            answer["Body"].close()
+            raise
+        return Body(answer["Body"], expected, self.uri, entry.key)
+
+    def delete(self, key: str) -> None:
+        self._call("head_object", key)
+        self._call("delete_object", key)
+
+    def put_marker(self, entry: Entry) -> Entry:
+        self._only_versioned(entry)
+        answer = self._call("delete_object", entry.key)
+        return Entry(key=entry.key, kind="delete_marker", version=answer.get("VersionId"))
+
+    def _call(self, operation: str, key: str | None, /, **parameters: Any) -> dict[str, Any]:
+        """One request about this bucket, and about `key` if there is one."""
+        if key is not None:
+            parameters["Key"] = self._full(key)
+        if operation not in _NO_PAYER:
+            parameters.update(self._payer)
+        with translated(self.uri, key):
+            answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._location.host, **parameters)
+        return answer
+
+    def _page(self, operation: str, **parameters: Any) -> bytes:
+        page: bytes = self._call(operation, None, **parameters)["Page"]
+        return page
+
+    def _look(self, key: str, version: dict[str, Any] | None, *, latest: bool) -> Entry:
+        """HEAD, tags and ACL of one version (or of the current object) as an entry."""
+        version = version or {}
+        found = from_head(key, self._call("head_object", key, ChecksumMode="ENABLED", **version))
+        host = dict(found.host)
+        tags = self._aside("tags", "get_object_tagging", key, version)
+        if self._asks_acl:
+            try:
+                acl = self._aside("acl", "get_object_acl", key, version)
+                if acl is not None:
+                    host["acl"] = grants(acl)
+            except UnavailableError as error:
+                # Some hosts fail on the ACL of certain objects for ever; the object itself must not wait for that.
+                host["unread"] = {"acl": code_of(error)}
+        if self._unread:
+            host["unread"] = {**self._unread, **host.get("unread", {})}
+        return changed(
+            found,
+            latest=latest,
+            tags={tag["Key"]: tag["Value"] for tag in tags.get("TagSet", [])} if tags else {},
+            host=host,
+        )
+
+    def _aside(self, what: str, operation: str, key: str, version: dict[str, Any]) -> dict[str, Any] | None:
+        """What stands beside an object; None, said in `host["unread"]`, where the host has no such thing or hides it."""
+        if what in self._unread:
+            return None
+        try:
+            return self._call(operation, key, **version)
+        except (UnsupportedError, PermissionDeniedError) as error:
+            self._unread[what] = code_of(error)
+            return None
+
+    def _has_tags(self) -> bool:
+        if self._tags_claimed is None:
+            try:
+                self._call("get_bucket_tagging", None)
+                # A host that ignores ?tagging answers with something else, in which there is no TagSet: no proof.
+                self._tags_claimed = False
+            except NotFoundError as error:
+                if code_of(error) == "NoSuchBucket":
+                    raise
+                self._tags_claimed = code_of(error) == "NoSuchTagSet"
+            except UnsupportedError:
+                self._tags_claimed = False
+            except PermissionDeniedError:
+                self._tags_claimed = True
+        return bool(self._tags_claimed) and "tags" not in self._unread
+
+    def _has_versions(self) -> bool:
+        if self._versioned is None:
+            try:
+                self._versioned = self._call("get_bucket_versioning", None).get("Status") == "Enabled"
+            except (UnsupportedError, PermissionDeniedError):
+                self._versioned = False
+        return self._versioned
+
+    def _only_versioned(self, entry: Entry) -> None:
+        if not self._has_versions():
+            raise UnsupportedError("this bucket keeps no versions; enable versioning", host=self.uri, key=entry.key)
+
+    def _same(self, entry: Entry, etag: str | None, size: int | None) -> None:
+        """ChangedError unless what the host has now is what the entry describes."""
+        known_size = entry.size if size is not None else None
+        if not same_etag(entry.digests.get("etag"), etag) or (known_size is not None and known_size != size):
+            raise ChangedError("the object was replaced since it was listed", host=self.uri, key=entry.key)
+
+    def _full(self, key: str) -> str:
+        problem = self._key_problem(key)
+        if problem:
+            raise InvalidKeyError(f"{problem}; rename it at the source, or exclude it", host=self.uri, key=key)
+        return self._prefix + key
+
+    def _key_problem(self, key: str) -> str | None:
+        if not key:
+            return "the key is empty"
+        if not _is_text(key):
+            return "the key is not UTF-8, which S3 keys are"
+        if len(key_bytes(self._prefix + key)) > KEY_BYTES:
+            return f"with its prefix the key is longer than {KEY_BYTES} bytes"
+        return None
+
+    def _relative(self, entry: Entry) -> Iterator[Entry]:
+        key = entry.key.removeprefix(self._prefix)
+        # The empty object named like the prefix itself is how consoles show the folder that this place is.
+        if key or entry.size:
+            yield changed(entry, key=key)
+
+
+def _version(entry: Entry) -> dict[str, Any]:
+    """The parameter that names the entry's version. The current "null" version needs none, and some hosts refuse it."""
+    return {} if entry.version is None or (entry.version == "null" and entry.latest) else {"VersionId": entry.version}
+
+
+def _is_text(key: str) -> bool:
+    try:
+        key.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
