@@ -33,8 +33,12 @@ class Entry:
 
     def to_line(self) -> bytes:
         """The canonical line without its LF."""
-        if self.type not in TYPES or not (self.archive is None or _ARCHIVE.fullmatch(self.archive)):
-            raise FormatError("an unknown type, or not an archive id", rule="10")
+        if (
+            self.type not in TYPES
+            or type(self.seq) is not int
+            or not (self.archive is None or _ARCHIVE.fullmatch(self.archive))
+        ):
+            raise FormatError("an unknown type, not a number, or not an archive id", rule="10")
         canonical.time_of(self.time)
         members = ("archive", "prev", "result", "seq", "time", "type")
         return canonical.dumps({name: getattr(self, name) for name in members})

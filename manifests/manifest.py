@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from manifests import canonical, tree
 from manifests.census import Census, census_leaf_of
-from manifests.digests import Readable
+from manifests.digests import BLOCK, Readable
 from manifests.errors import FormatError, ManifestError, SealError, VersionError
 from manifests.files import create_private, publish
 from manifests.receipt import LEVELS, Receipt, check_line, key_bytes
@@ -24,7 +24,6 @@ FORMAT = "portability-manifest/1"
 LONGEST = 4 << 20
 """Bytes of a line."""
 
-_BLOCK = 1 << 20
 _KNOWN_FORMAT = re.compile(r"portability-manifest/1(\.\d+)?", re.ASCII)
 _SEAL = b'{"seal":'
 _OPTIONAL = ("selection", "names", "previous")
@@ -315,7 +314,7 @@ class ManifestReader:
 
     def _split(self, stream: Readable) -> Iterator[bytes]:
         tail = b""
-        while block := stream.read(_BLOCK):
+        while block := stream.read(BLOCK):
             pieces = (tail + block).split(b"\n")
             tail = pieces.pop()
             for piece in pieces:

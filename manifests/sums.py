@@ -88,7 +88,7 @@ def sums_agree(lines: Iterable[Mapping[str, Any]], stream: Readable) -> bool:
     """Whether a SHA256SUMS is, byte for byte, the one of these receipt lines."""
     comparing = _Comparing(stream)
     write_sums(lines, comparing)
-    return comparing.equal and not stream.read(1)
+    return comparing.finish()
 
 
 class _Comparing:
@@ -107,3 +107,7 @@ class _Comparing:
             self._ahead += block
         self.equal = self.equal and self._ahead.startswith(data)
         self._ahead = self._ahead[len(data) :]
+
+    def finish(self) -> bool:
+        """Whether all of it was equal and nothing is left."""
+        return self.equal and not self._ahead and not self._stream.read(1)

@@ -11,7 +11,6 @@ from hashlib import sha256
 from manifests import canonical
 from manifests.errors import FormatError
 
-PROOF_FORMAT = "portability-proof/1"
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _URN = "urn:uuid:"
 
@@ -146,7 +145,7 @@ class Proof:
         """The canonical document, without LF."""
         return canonical.dumps(
             {
-                "format": PROOF_FORMAT,
+                "format": "portability-proof/1",
                 "index": self.index,
                 "line": self.line.decode(),
                 "path": list(self.path),
@@ -159,14 +158,10 @@ class Proof:
         """The proof in this document."""
         plain = canonical.load_object(data)
         match plain:
-            case {
-                "format": "portability-proof/1",
-                "index": int(index),
-                "line": str(line),
-                "path": list(path),
-                "size": int(size),
-            } if len(plain) == 5 and all(isinstance(node, str) and _HASH.fullmatch(node) for node in path):
-                return cls(index=index, line=line.encode(), path=tuple(path), size=size)
+            case {"format": "portability-proof/1", "index": index, "line": str(line), "path": list(path), "size": size}:
+                hashes = all(isinstance(node, str) and _HASH.fullmatch(node) for node in path)
+                if len(plain) == 5 and type(index) is int and type(size) is int and hashes:
+                    return cls(index=index, line=line.encode(), path=tuple(path), size=size)
         raise FormatError("not a proof", rule="9, proof")
 
     def holds(self, checkpoint: Checkpoint) -> bool:
