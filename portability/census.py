@@ -1,0 +1,271 @@
+"""The census: the sealed list of what the source holds, made before the first byte moves; and the closing listing."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from connectors import Entry, UnsupportedError, Versioned
+from connectors.keys import key_bytes
+from manifests.canonical import time_text
+from manifests.census import CensusTally
+from manifests.manifest import ManifestReader
+from manifests.receipt import Receipt
+from portability.errors import RefusedError
+from portability.evidence import open_evidence
+from portability.fidelity import parked
+from portability.job import Job
+from portability.ledger import UNVERSIONED, Ledger, Thing, dump, mark, pages
+from portability.links import link
+from portability.lock import FolderLock
+from portability.outcome import CensusSummary, Counts, Finding
+from portability.progress import Progress, Silent
+from portability.receipts import entry_of, lost, stored_path
+
+KEPT_VERSIONS = ".portability-versions"
+"""Folder of old versions at a destination that keeps none."""
+
+
+def census(job: Job, *, progress: Progress | None = None, keep: bool = True) -> CensusSummary:
+    """List the source and say what it holds. With `keep` a later migration into the same evidence folder goes on from here."""
+    watched = progress or Silent()
+    if keep:
+        job.evidence.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with FolderLock(job.evidence):
+            return _in_folder(job, job.evidence, watched)
+    with tempfile.TemporaryDirectory(prefix="portability-") as folder:
+        return _in_folder(job, Path(folder), watched)
+
+
+def _in_folder(job: Job, folder: Path, progress: Progress) -> CensusSummary:
+    ledger = Ledger(folder)
+    try:
+        if not ledger.get("phase"):
+            ledger.set("phase", "census")
+            ledger.set_json("identity", job.identity)
+        if ledger.get("phase") == "census":
+            take(job, ledger, progress)
+        return summary(job, ledger)
+    finally:
+        ledger.close()
+
+
+def take(job: Job, ledger: Ledger, progress: Progress) -> None:
+    """The census phase: everything the source lists, in the ledger. A killed census starts again.
+
+    RefusedError if the source holds nothing; the connector's errors pass.
+    """
+    progress.phase("census")
+    with ledger.transaction():
+        ledger.execute("DROP INDEX IF EXISTS by_key")
+        ledger.execute("DROP INDEX IF EXISTS by_path")
+        ledger.execute("DELETE FROM things")
+        ledger.set("census_began", time_text(datetime.now(UTC)))
+    entries, versioned = listing(job)
+    for page in pages(entries):
+        with ledger.transaction():
+            ledger.add_claims(page)
+            ledger.touch()
+        progress.step(len(page), sum(entry.size or 0 for entry in page))
+    with ledger.transaction():
+        if versioned and _has_history(ledger):
+            ledger.rank()
+        ledger.index()
+        if job.using:
+            _enrich(job.using, ledger)
+        if ledger.count() == 0:
+            raise RefusedError(
+                f"{job.source} holds nothing" + (f" under {job.selection.prefix}" if job.selection.prefix else ""),
+                hint="an empty source proves nothing: check the url, the prefix and the rights of the credentials",
+            )
+        ledger.set("census_at", time_text(datetime.now(UTC)))
+        ledger.set("versioned", "1" if versioned else "")
+    progress.done()
+
+
+def listing(job: Job) -> tuple[Iterator[Entry], bool]:
+    """What the source lists under the job's selection, and whether old versions are among it (newest first for each key)."""
+    source: Any = link(job.source)
+    keeps_versions = isinstance(source, Versioned)
+    prefix = job.selection.prefix
+    if job.selection.versions == "all" and keeps_versions:
+        try:
+            entries: Iterator[Entry] = source.list_versions(prefix)
+            first = next(entries, None)
+        except UnsupportedError:
+            return source.list(prefix), False
+        return _chained(first, entries), True
+    return source.list(prefix), False
+
+
+def _chained(first: Entry | None, rest: Iterator[Entry]) -> Iterator[Entry]:
+    if first is not None:
+        yield first
+        yield from rest
+
+
+def _has_history(ledger: Ledger) -> bool:
+    """A bucket that never kept versions lists one "null" version of each key: that is no history."""
+    return bool(
+        ledger.query(
+            "SELECT 1 FROM things WHERE kind = 'delete_marker' OR json_extract(claim, '$.latest') = 0 "
+            "OR ifnull(json_extract(claim, '$.version'), 'null') != 'null' LIMIT 1"
+        )
+    )
+
+
+def summary(job: Job, ledger: Ledger) -> CensusSummary:
+    """Counts and root of what was listed; kinds are those that the lines will have as far as the census can tell."""
+    tally = CensusTally()
+    largest = noncurrent = 0
+    for thing in ledger.things():
+        kind = "skipped" if thing.kind == "other" or job.selection.excludes(thing.key) else thing.kind
+        tally.add(thing.key, kind, size=thing.size, order=thing.order)
+        largest = max(largest, thing.size or 0)
+        noncurrent += not thing.claim.latest and thing.kind == "object"
+    block = tally.census(ledger.get("census_at"))
+    return CensusSummary(
+        source=job.source.url,
+        at=block.at,
+        counts=Counts(things=block.lines, bytes=block.bytes, unsized=block.unsized, kinds=dict(block.kinds)),
+        root=block.root,
+        noncurrent=noncurrent,
+        largest=largest,
+    )
+
+
+# -- earlier evidence ---------------------------------------------------------------------------------------------
+
+
+def _enrich(using: str, ledger: Ledger) -> None:
+    """Give things their earlier names, order and parked attributes back; add what only the earlier manifest holds.
+
+    Things that the earlier manifest says are stored and that the source does not list any more become lines with the
+    reason "gone": nothing disappears quietly.
+    """
+    ledger.execute("DELETE FROM earlier")
+    with open_evidence(using, "manifest.jsonl") as stream:
+        for line in ManifestReader(stream, name=using):
+            if line.kind != "skipped":
+                place = stored_path(line) if _is_stored(line) else key_bytes(line.key)
+                ledger.execute(
+                    "INSERT OR REPLACE INTO earlier VALUES (?, ?, ?)",
+                    place,
+                    _order(line),
+                    line.to_line().decode(),
+                )
+    histories = ledger.count("ord > 0") > 0
+    for thing in list(ledger.things()):
+        found = _line_for(thing, ledger)
+        if found is None:
+            continue
+        line = found
+        if thing.size != line.size or thing.kind != line.kind:
+            continue
+        if _order(line) == UNVERSIONED and histories and ledger.count("origin = ?", key_bytes(thing.claim.key)) > 1:
+            continue  # the source grew a history of its own: its order counts
+        values = parked(entry_of(line), lost(line))
+        if line.order is not None:
+            values |= {"version": line.version, "latest": line.latest}
+        ledger.execute(
+            "UPDATE things SET key = ?, ord = ?, overlay = ?, expect = ? WHERE id = ?",
+            key_bytes(line.key),
+            _order(line),
+            dump_values(values),
+            line.sha256,
+            thing.id,
+        )
+        ledger.execute(
+            "DELETE FROM earlier WHERE path = ? AND ord = ?",
+            stored_path(line) if _is_stored(line) else key_bytes(line.key),
+            _order(line),
+        )
+    for (text,) in ledger.query("SELECT line FROM earlier"):
+        line = Receipt.from_line(text.encode())
+        entry = entry_of(line)
+        gone = _is_stored(line)
+        ledger.execute(
+            "INSERT INTO things (key, ord, kind, size, claim, origin, mark, action, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            key_bytes(line.key),
+            _order(line),
+            entry.kind,
+            entry.size,
+            dump(entry),
+            b"",  # no origin: the closing listing does not look for it
+            mark(entry),
+            "skip" if gone else None,
+            "gone" if gone else None,
+        )
+
+
+def _order(line: Receipt) -> int:
+    return UNVERSIONED if line.order is None else line.order
+
+
+def _is_stored(line: Receipt) -> bool:
+    """Whether the earlier destination held it, or only the manifest did."""
+    return line.kind == "object" or not {"directory", "link", "delete_marker"} & lost(line)
+
+
+def _line_for(thing: Thing, ledger: Ledger) -> Receipt | None:
+    rows = ledger.query(
+        "SELECT line FROM earlier WHERE path = ? AND (ord = ? OR ord = ? OR ? = ?) ORDER BY ord = ? DESC, ord DESC LIMIT 1",
+        key_bytes(thing.claim.key),
+        thing.ord,
+        UNVERSIONED,
+        thing.ord,
+        UNVERSIONED,
+        thing.ord,
+    )
+    return Receipt.from_line(rows[0][0].encode()) if rows else None
+
+
+def dump_values(values: dict[str, Any]) -> str | None:
+    return json.dumps(values) if values else None
+
+
+# -- the closing listing ------------------------------------------------------------------------------------------
+
+
+def close(job: Job, ledger: Ledger, progress: Progress, stopped: Callable[[], bool]) -> int:
+    """List the source again and find what changed since the census; the number of changes."""
+    progress.phase("closing listing", ledger.count())
+    ledger.execute("CREATE TEMP TABLE IF NOT EXISTS again (key BLOB, mark TEXT)")
+    ledger.execute("DELETE FROM again")
+    entries, _ = listing(job)
+    for page in pages(entries):
+        with ledger.transaction():
+            for entry in page:
+                ledger.execute("INSERT INTO again VALUES (?, ?)", key_bytes(entry.key), mark(entry))
+        progress.step(len(page))
+        if stopped():
+            return 0
+    ledger.execute("CREATE INDEX IF NOT EXISTS temp.again_key ON again (key)")
+    changes: list[tuple[bytes, str]] = []
+    changes += [
+        (key, "source-changed" if still else "source-gone")
+        for key, still in ledger.query(
+            "SELECT DISTINCT origin, EXISTS (SELECT 1 FROM again WHERE again.key = origin) FROM things WHERE origin != x'' "
+            "AND NOT EXISTS (SELECT 1 FROM again WHERE again.key = things.origin AND again.mark = things.mark)"
+        )
+    ]
+    changes += [
+        (key, "source-changed" if known else "source-appeared")
+        for key, known in ledger.query(
+            "SELECT DISTINCT key, EXISTS (SELECT 1 FROM things WHERE things.origin = again.key) FROM again "
+            "WHERE NOT EXISTS (SELECT 1 FROM things WHERE things.origin = again.key AND things.mark = again.mark)"
+        )
+    ]
+    with ledger.transaction():
+        ledger.clear_findings("closing")
+        for key, problem in sorted(set(changes)):
+            ledger.add_finding(
+                "closing",
+                Finding(key=key.decode("utf-8", "surrogateescape"), problem=problem, expected="as at the census"),  # type: ignore[arg-type]  # three of the Problem literals
+            )
+    progress.done()
+    return len(set(changes))

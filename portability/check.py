@@ -1,0 +1,185 @@
+"""The worker of verification: reads things back at the destination, hashes them, and says what differs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from connectors import ConnectorError, Describer, Entry, Location, NotFoundError, Stream
+from portability.fidelity import losses
+from portability.links import link
+from portability.move import READ, Work, bucket_for, overlap, retrying
+from portability.outcome import Problem
+from portability.throttle import Throttled
+
+log = logging.getLogger(__name__)
+Level = Literal["listed", "reported", "read"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing to look at. `there` is the destination's listing of it, `wanted` what it must be, lost attributes left out."""
+
+    id: int
+    there: Entry
+    wanted: Entry
+    sha256: str | None
+    parts: tuple[tuple[int, str], ...] = ()
+    """Size and SHA-256 of each part, where the whole digest is not known yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckBatch:
+    destination: Location
+    checks: tuple[Check, ...]
+    demands: Level = "read"
+    work: Work = field(default_factory=Work)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    problem: Problem
+    expected: str
+    found: str
+    depth: Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What was seen: the evidence level reached, and every difference. `sha256` and `size` are of the bytes read back."""
+
+    id: int
+    level: Literal["none", "listed", "reported", "read"]
+    sha256: str | None = None
+    size: int = 0
+    differences: tuple[Difference, ...] = ()
+
+
+def check(batch: CheckBatch) -> list[Checked]:
+    """Look at every thing of the batch, several at once. What cannot be looked at is a difference, never a match."""
+    width = batch.work.connections
+    if width is None:
+        try:
+            width = link(batch.destination).capabilities.connections
+        except ConnectorError:
+            width = 1
+    width = max(1, -(-width // batch.work.shares))
+    return overlap(lambda one: _check(one, batch), batch.checks, width)
+
+
+def _check(one: Check, batch: CheckBatch) -> Checked:
+    try:
+        return retrying(lambda: _look(one, batch), batch.work, (batch.destination,))
+    except NotFoundError as error:
+        difference = Difference(
+            problem="unreadable", expected="", found=f"listed, but not there: {error}", depth="listed"
+        )
+    except ConnectorError as error:
+        difference = Difference(problem="unreadable", expected="", found=str(error), depth="listed")
+    except Exception as error:  # one thing's bug must not take the others with it; it was not checked
+        log.exception("unexpected error in a verifying worker")
+        difference = Difference(problem="unreadable", expected="", found=f"a bug: {error}", depth="listed")
+    return Checked(id=one.id, level="none", differences=(difference,))
+
+
+def _look(one: Check, batch: CheckBatch) -> Checked:
+    differences: list[Difference] = []
+    if one.there.kind != one.wanted.kind:
+        return Checked(
+            id=one.id,
+            level="none",
+            differences=(_difference("digest", one.wanted.kind, one.there.kind, "listed"),),
+        )
+    if one.wanted.kind == "object" and one.there.size is not None and one.there.size != one.wanted.size:
+        size = _difference("size", f"{one.wanted.size} bytes", f"{one.there.size} bytes", "listed")
+        return Checked(id=one.id, level="none", differences=(size,))
+    needs_reading = batch.demands == "read" or bool(one.parts)
+    if batch.demands == "listed" and not needs_reading:
+        return Checked(id=one.id, level="listed")
+    destination = link(batch.destination)
+    entry: Entry = destination.describe(one.there) if isinstance(destination, Describer) else one.there
+    if one.wanted.kind == "delete_marker":
+        return Checked(id=one.id, level="read")
+    level: Literal["listed", "reported", "read"] = "listed"
+    sha256, size_read = None, 0
+    if one.wanted.kind == "object" and needs_reading:
+        sha256, size_read, part = _read(destination, entry, one, batch)
+        if part:
+            differences.append(part)
+        elif one.sha256 is not None and sha256 != one.sha256:
+            differences.append(_difference("digest", one.sha256, sha256, "read"))
+        elif size_read != one.wanted.size:
+            differences.append(_difference("size", f"{one.wanted.size} bytes", f"{size_read} bytes", "read"))
+        level = "read"
+    elif one.wanted.kind == "object":
+        stated = entry.digests.get("sha256") if "sha256" in destination.capabilities.digests else None
+        if stated is not None and stated != one.sha256:
+            differences.append(_difference("digest", one.sha256 or "", stated, "reported"))
+        level = "listed" if stated is None else "reported"
+    elif needs_reading:
+        level = "read"
+        if (
+            one.wanted.posix
+            and one.wanted.kind == "link"
+            and (entry.posix is None or entry.posix.target != one.wanted.posix.target)
+        ):
+            differences.append(_difference("digest", "the link's text", "another link text", "read"))
+    depth: Level = "read" if level == "read" else "listed"
+    for name, _ in losses(one.wanted, entry):
+        if name not in {"storage_class", "hardlink_to"} and name not in one.wanted.host:
+            differences.append(
+                _difference("metadata", f"{name}: {_value(one.wanted, name)}", f"{name}: {_value(entry, name)}", depth)
+            )
+    return Checked(
+        id=one.id,
+        level="none" if any(found.problem != "metadata" for found in differences) else level,
+        sha256=sha256,
+        size=size_read,
+        differences=tuple(differences),
+    )
+
+
+def _read(destination: Any, entry: Entry, one: Check, batch: CheckBatch) -> tuple[str, int, Difference | None]:
+    """The whole digest and size of the bytes read back; with parts, the first part that differs from the source's."""
+    bucket = bucket_for(batch.work)
+    body: Stream = destination.open(entry)
+    if bucket is not None:
+        body = Throttled(body, bucket)
+    whole, count = hashlib.sha256(), 0
+    wrong: Difference | None = None
+    try:
+        if not one.parts:
+            while piece := body.read(READ):
+                whole.update(piece)
+                count += len(piece)
+            return whole.hexdigest(), count, None
+        for number, (size, expected) in enumerate(one.parts, 1):
+            part, left = hashlib.sha256(), size
+            while left and (piece := body.read(min(READ, left))):
+                whole.update(piece)
+                part.update(piece)
+                left -= len(piece)
+                count += len(piece)
+            if wrong is None and (left or part.hexdigest() != expected):
+                wrong = _difference(
+                    "digest", f"part {number}: {expected}", f"part {number}: {part.hexdigest()}", "read"
+                )
+        while piece := body.read(READ):
+            count += len(piece)
+        return whole.hexdigest(), count, wrong
+    finally:
+        body.close()
+
+
+def _difference(problem: Problem, expected: str, found: str, depth: Level) -> Difference:
+    return Difference(problem=problem, expected=expected, found=found, depth=depth)
+
+
+def _value(entry: Entry, name: str) -> str:
+    head, _, field = name.partition(".")
+    value: Any = getattr(entry, head, None)
+    if field:
+        value = getattr(value, field, None)
+    return str(dict(value) if hasattr(value, "items") else value)[:200]

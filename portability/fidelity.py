@@ -1,0 +1,104 @@
+"""What a destination kept of what it was given: the difference is the loss, named and parked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from connectors import Entry, Posix
+from connectors.entry import from_dict, to_dict
+
+Loss = tuple[str, str | None]
+"""Attribute name, and the JSON Pointer into the receipt where its value is parked."""
+
+_TEXTS = ("headers", "metadata", "tags")
+_POSIX_KEPT = ("mode", "uid", "gid", "user", "group", "mtime_ns", "xattrs", "target")
+
+
+def losses(wanted: Entry, stored: Entry) -> tuple[Loss, ...]:
+    """The attributes of `wanted` that `stored`, the destination's own description, does not show."""
+    return tuple(_losses(wanted, stored))
+
+
+def _losses(wanted: Entry, stored: Entry) -> Iterator[Loss]:
+    if wanted.modified is not None and stored.modified != wanted.modified:
+        yield "modified", "/modified"
+    if wanted.media_type is not None and stored.media_type != wanted.media_type:
+        yield "media_type", "/media_type"
+    for name in _TEXTS:
+        if not _holds(getattr(stored, name), getattr(wanted, name)):
+            yield name, f"/{name}"
+    if wanted.storage_class is not None and stored.storage_class != wanted.storage_class:
+        yield "storage_class", "/storage_class"
+    for name, value in wanted.host.items():
+        if stored.host.get(name) != value:
+            yield name, f"/host/{name}"
+    if wanted.posix is None:
+        return
+    if wanted.posix.hardlink_to is not None:
+        yield "hardlink_to", "/hardlink_to"
+    if stored.posix is None:
+        yield "posix", "/posix"
+        return
+    for name in _POSIX_KEPT:
+        value = getattr(wanted.posix, name)
+        if value is None or value == {}:
+            continue
+        found = getattr(stored.posix, name)
+        if not (_holds(found, value) if name == "xattrs" else found == value):
+            yield f"posix.{name}", f"/posix/{name}"
+
+
+def _holds(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(stored.get(name) == value for name, value in wanted.items())
+
+
+def without(entry: Entry, lost: frozenset[str]) -> Entry:
+    """The entry less the attributes named in `lost`: what must still be found at the destination."""
+    changes: dict[str, Any] = {}
+    for name in ("modified", "media_type", "storage_class"):
+        if name in lost:
+            changes[name] = None
+    for name in _TEXTS:
+        if name in lost:
+            changes[name] = {}
+    changes["host"] = {name: value for name, value in entry.host.items() if name not in lost}
+    if entry.posix is not None:
+        if "posix" in lost:
+            changes["posix"] = None
+        else:
+            gone: dict[str, Any] = {
+                spec.name: {} if spec.name == "xattrs" else None
+                for spec in fields(Posix)
+                if f"posix.{spec.name}" in lost
+            }
+            if "hardlink_to" in lost:
+                gone["hardlink_to"] = None
+            changes["posix"] = replace(entry.posix, **gone)
+    return replace(entry, **changes)
+
+
+def parked(entry: Entry, lost: frozenset[str]) -> dict[str, Any]:
+    """The values of the lost attributes, as `overlay` takes them: plain JSON values under their `to_dict` names."""
+    plain = to_dict(entry)
+    kept = {
+        name: plain[name] for name in ("modified", "media_type", *_TEXTS, "posix") if name in lost and name in plain
+    }
+    if "posix" not in kept:
+        posix = {name: value for name, value in plain.get("posix", {}).items() if f"posix.{name}" in lost}
+        if "hardlink_to" in lost and entry.posix is not None:
+            posix["hardlink_to"] = entry.posix.hardlink_to
+        if posix:
+            kept["posix"] = posix
+    return kept
+
+
+def overlay(entry: Entry, values: Mapping[str, Any]) -> Entry:
+    """The entry with parked values put back over what the present host says."""
+    if not values:
+        return entry
+    plain = to_dict(entry)
+    for name, value in values.items():
+        plain[name] = {**plain.get(name, {}), **value} if isinstance(value, Mapping) else value
+    return from_dict(plain)

@@ -1,0 +1,81 @@
+"""Executors: a given one is only asked to `submit`; the default is one process for each core, or threads."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def stream(
+    executor: Executor,
+    work: Callable[[Item], Result],
+    next_item: Callable[[], Item | None],
+    window: int,
+) -> Iterator[tuple[Item, Result | BaseException]]:
+    """Results as they come, with at most `window` items under way.
+
+    `next_item` is asked whenever there is room; None means "none now": it is asked again after the next result, because
+    a result may be what makes the next item. The stream ends when nothing is under way and there is no next item.
+    """
+    under_way: dict[Future[Result], Item] = {}
+    while True:
+        while len(under_way) < window:
+            item = next_item()
+            if item is None:
+                break
+            under_way[executor.submit(work, item)] = item
+        if not under_way:
+            return
+        done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+        for future in done:
+            item = under_way.pop(future)
+            error = future.exception()
+            yield item, future.result() if error is None else error
+
+
+def default_executor(workers: int | None, *, processes: bool) -> tuple[Executor, int]:
+    """The executor of a machine and its number of workers.
+
+    Processes, because signing, parsing and encrypting are Python's own work and one interpreter has one lock; threads
+    where the places live in this process's memory.
+    """
+    count = workers or os.cpu_count() or 1
+    if not processes:
+        return ThreadPoolExecutor(1), 1
+    return ProcessPoolExecutor(
+        count, mp_context=_context(), initializer=_begin_worker, initargs=(log.getEffectiveLevel(),)
+    ), count
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    # A fork would copy locks that other threads hold, and TLS states; a fork server is clean and starts fast.
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["portability.move", "portability.check"])
+        return context
+    return multiprocessing.get_context("spawn")
+
+
+def _begin_worker(level: int) -> None:
+    logging.basicConfig(level=level)
+    # Ctrl-C reaches the whole terminal: the driver decides, workers finish what they hold.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_die_with, args=(parent,), daemon=True, name="parent-watch").start()
+
+
+def _die_with(parent: object) -> None:
+    # A killed driver cannot tell its workers; without this they would go on moving, then wait for ever.
+    parent.join()  # type: ignore[attr-defined]  # typeshed types parent_process() as its private class
+    os._exit(1)

@@ -1,0 +1,154 @@
+"""Sealing: receipts out of the ledger into the manifest and the files that follow from it, then everything read back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from manifests.canonical import time_of, time_text
+from manifests.census import Census
+from manifests.errors import FormatError
+from manifests.files import create_private, publish, write_private
+from manifests.manifest import Header, ManifestReader, ManifestWriter, Summary, read_manifest
+from manifests.provenance import Agent, Event, Place, write_provenance
+from manifests.sums import write_sums
+from portability import __version__
+from portability.errors import EvidenceError, PlaceError
+from portability.job import Job
+from portability.ledger import Ledger
+from portability.progress import Progress
+from portability.receipts import receipt
+
+MANIFEST = "manifest.jsonl"
+FILES = (MANIFEST, "checkpoint.txt", "SHA256SUMS", "provenance.json")
+"""The evidence folder of a migration (archive-format.md 3.10)."""
+
+
+def seal(job: Job, ledger: Ledger, progress: Progress) -> Summary:
+    """Write the evidence and read it back. A manifest that an interrupted run has sealed already is taken as it is.
+
+    EvidenceError if the folder holds another run's manifest or what was written reads back differently.
+    """
+    folder = job.evidence
+    path = folder / MANIFEST
+    progress.phase("seal", ledger.count("state = 'moved'"))
+    try:
+        if not path.exists():
+            _write(job, ledger, path, progress)
+        summary = read_back(path)
+        if summary.header.job != ledger.get("job"):
+            raise EvidenceError(
+                f"{path} belongs to another run ({summary.header.job})", hint="use another evidence folder"
+            )
+        _write_rest(job, ledger, folder, summary)
+    except OSError as error:
+        raise PlaceError(
+            f"the evidence cannot be written to {folder}: {error.strerror or error}",
+            hint="make room or rights there, then run the same command again",
+        ) from error
+    progress.done()
+    return summary
+
+
+def _write(job: Job, ledger: Ledger, path: Path, progress: Progress) -> None:
+    header = Header(
+        job=ledger.get("job"),
+        source=job.source.url,
+        destination=job.destination.url,
+        created=time_text(datetime.now(UTC)),
+        tool={"name": "portability", "version": __version__},
+        census=Census.from_dict(ledger.get_json("census")),
+        demands=job.demands,
+        accepts=tuple(sorted(job.accepted)),
+        selection=job.selection.statement(),
+        previous=ledger.get("previous") or None,
+    )
+    with ManifestWriter(path, header) as writer:
+        # A line without evidence, or a large object that could not be read back, has no receipt: the count then tells.
+        for thing in ledger.things(
+            "state = 'moved' AND evidence != 'none' AND (kind != 'object' OR action = 'skip' OR sha256 IS NOT NULL)"
+        ):
+            try:
+                writer.add(receipt(thing))
+            except FormatError as error:
+                raise EvidenceError(f"a receipt cannot be written: {error}") from error
+            progress.step(1)
+        writer.seal()
+
+
+def read_back(path: Path) -> Summary:
+    """What a sealed manifest says; ManifestError if it is not one."""
+    with path.open("rb") as stream:
+        return read_manifest(stream, str(path))
+
+
+def _write_rest(job: Job, ledger: Ledger, folder: Path, summary: Summary) -> None:
+    _once(folder / "checkpoint.txt", summary.checkpoint.to_bytes())
+    sums = folder / "SHA256SUMS"
+    if not sums.exists():
+        part = sums.with_name(f"{sums.name}.part")
+        with create_private(part) as out, (folder / MANIFEST).open("rb") as stream:
+            left_out = write_sums(ManifestReader(stream).lines(), out)
+            publish(out, part, sums)
+        ledger.set("sums_left_out", str(left_out))
+    _once(folder / "provenance.json", write_provenance(_events(job, ledger, summary)))
+
+
+def _once(path: Path, data: bytes) -> None:
+    if not path.exists():
+        write_private(path, data)
+
+
+def _events(job: Job, ledger: Ledger, summary: Summary) -> list[Event]:
+    agent = Agent(role="mover", software={"name": "portability", "version": __version__})
+    census = ledger.get_json("census")
+    source = Place(uri=job.source.url, type=job.source.scheme, listed_at=ledger.get("census_at"))
+    destination = Place(uri=job.destination.url, type=job.destination.scheme)
+    failed = ledger.count("state IN ('failed', 'planned')")
+    now = datetime.now(UTC)
+
+    def moment(name: str) -> datetime:
+        text = ledger.get(name)
+        return time_of(text) if text else now
+
+    moved = {
+        "listed": census["lines"],
+        "copied": ledger.count("state = 'moved' AND action IN ('copy', 'chain')"),
+        "skipped": ledger.count("action = 'skip'"),
+        "delete_markers": ledger.count("kind = 'delete_marker'"),
+        "failed": failed,
+        "bytes": summary.bytes,
+    }
+    findings = ledger.finding_count()
+    return [
+        Event(
+            type="inventory",
+            start=moment("census_began"),
+            end=moment("census_at"),
+            agent=agent,
+            outcome="success",
+            source=source,
+            counts={"listed": census["lines"], "bytes": census["bytes"]},
+        ),
+        Event(
+            type="transfer",
+            start=moment("transfer_began"),
+            end=moment("transfer_ended"),
+            agent=agent,
+            outcome="fail" if failed else "success",
+            source=source,
+            destination=destination,
+            counts=moved,
+            warnings=(f"{failed} things could not be moved",) if failed else (),
+        ),
+        Event(
+            type="verification",
+            start=moment("verify_started"),
+            end=moment("verify_ended"),
+            agent=agent,
+            outcome="fail" if findings else "success",
+            destination=destination,
+            counts={"listed": summary.count, "failed": findings},
+            warnings=(f"{findings} differences found",) if findings else (),
+        ),
+    ]
