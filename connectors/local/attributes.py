@@ -195,8 +195,9 @@ def _xattrs(path: str) -> dict[str, bytes]:
 
 
 def _sorted(names: list[str], start: str = "") -> Iterator[str]:
-    # With the slash after folders' names this is the order of the keys below them too.
-    return iter(sorted((name for name in names if name.startswith(start)), key=os.fsencode))
+    kept = [name for name in names if name.startswith(start)] if start else names
+    kept.sort(key=os.fsencode)  # with the slash after folders' names this is the order of the keys below them too
+    return iter(kept)
 
 
 def _first_name(first_names: dict[tuple[int, int], tuple[str, int]], status: os.stat_result, key: str) -> str | None:

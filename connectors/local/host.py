@@ -100,8 +100,9 @@ class Local:
     def open(self, entry: Entry, start: int = 0, stop: int | None = None) -> Stream:
         self._check_key(entry.key)
         with translated(self.uri, entry.key), self._parent(entry.key) as (folder, name):
-            if stat.S_ISDIR(folder.lstat(name).st_mode):  # Windows would call this a lack of rights
-                raise UnsupportedError("a folder has no bytes", host=self.uri, key=entry.key)
+            status = folder.lstat(name)
+            if not stat.S_ISLNK(status.st_mode):  # opening a link says what a link is; opening a device may move it
+                self._unchanged(entry, status)
             handle = folder.open_file(name)
             try:
                 size = self._unchanged(entry, os.fstat(handle))
@@ -341,11 +342,7 @@ class Local:
     def _put_directory(self, entry: Entry, replace: bool) -> Entry:
         with translated(self.uri, entry.key), self._parent(entry.key, create=True) as (folder, name):
             if replace:
-                with suppress(FileNotFoundError):
-                    if self._thing(folder, name, entry.key).kind == "directory":
-                        folder.remove_folder(name)
-                    else:
-                        folder.remove(name)
+                folder.clear(name)
             folder.make_folder(name)
             with folder.child(name) as made:
                 dress(made.itself, entry, owner=self._owner)

@@ -82,6 +82,6 @@ class Partial:
         self.folder.close()
 
     def _close_handle(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None  # also when closing fails: the number may be another file's by then
+        if handle is not None:
+            os.close(handle)

@@ -130,7 +130,19 @@ class Folder:
             folder = below
         return folder
 
+    def clear(self, name: str) -> None:
+        """Remove what has that name, if anything; a folder that holds things raises."""
+        try:
+            self.remove_folder(name)
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            self.remove(name)
+
     def open_file(self, name: str) -> int:
+        """For reading. ELOOP if it is a link, also where the system itself would follow it."""
+        if not hasattr(os, "O_NOFOLLOW") and stat.S_ISLNK(self.lstat(name).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         return os.open(self.at(name), _READ, dir_fd=self.handle)
 
     def open_partial(self, name: str) -> int:

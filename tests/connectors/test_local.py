@@ -484,7 +484,7 @@ def test_any_kind_replaces_any_other_only_when_asked_but_never_a_full_folder(roo
     place.delete("a")
     store(place, "a/b", b"x")
     for kind in ("link", "directory", "object"):
-        with pytest.raises((AlreadyExistsError, NotFoundError)):
+        with pytest.raises(AlreadyExistsError):
             put(kind, replace=True)
     assert keys(place) == ["a/b"]
 
@@ -554,6 +554,33 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
 def run(code: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     text = textwrap.dedent(code)
     return subprocess.Popen([sys.executable, "-c", text, *arguments], stdout=subprocess.PIPE, text=True, **options)
+
+
+@linux_only
+def test_names_are_exact_also_where_the_locale_is_not_utf_8(root: Path) -> None:
+    child = run(
+        r"""
+        import sys
+        from connectors.entry import Entry
+        from connectors.keys import key_text
+        from connectors.local import connect
+        from connectors.location import Location
+        from connectors.streams import BytesStream
+        assert sys.getfilesystemencoding() != "utf-8"
+        place = connect(Location(scheme="file", path=sys.argv[1]))
+        wanted = sorted(["\u00e9t\u00e9/\U0001f9b7", key_text(b"\xe9t\xe9")])
+        for key in wanted:
+            place.put(Entry(key=key, size=1), BytesStream(b"x"))
+        assert sorted(entry.key for entry in place.list()) == wanted
+        assert [entry.key for entry in place.list("\u00e9t")] == wanted[:1]
+        place.close()
+        """,
+        str(root),
+        env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    )
+    child.communicate(timeout=30)
+    assert child.returncode == 0
+    assert sorted(os.listdir(os.fsencode(root))) == ["\u00e9t\u00e9".encode(), b"\xe9t\xe9"]
 
 
 @posix_only
