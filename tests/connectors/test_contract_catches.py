@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 CONTRACT = Path(connectors.__file__).parent / "CONTRACT.md"
 TESTS = {name for name in dir(ConnectorContract) if name.startswith("test_")}
 PAIRS = [(test, connector.__name__) for test, found in wrong.WRONG.items() for connector in found]
+LIMITS = [(wrong.DECLARED, "DeclaredAndSeen"), (wrong.DECLARED, "DeclaredAndNotSeen")]
 
 
 class TestRight(wrong.RightContract):
@@ -38,7 +39,7 @@ def outcomes(tmp_path_factory):
             f"--junitxml={report}",
             f"--rootdir={HERE.parent.parent}",
         ]
-        + [f"{HERE / 'wrong.py'}::Test{connector}::{test}" for test, connector in PAIRS],
+        + [f"{HERE / 'wrong.py'}::Test{connector}::{test}" for test, connector in PAIRS + LIMITS],
         capture_output=True,
         cwd=HERE,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
@@ -56,6 +57,11 @@ def outcomes(tmp_path_factory):
 def test_a_wrong_connector_is_caught(test, connector, outcomes):
     assert "failure" in outcomes[test, connector]
     assert "error" not in outcomes[test, connector]
+
+
+def test_a_declared_limit_is_excused_while_it_is_seen_and_fails_when_it_is_not(outcomes):
+    assert outcomes[wrong.DECLARED, "DeclaredAndSeen"] == {"skipped"}  # so says the report of an expected failure
+    assert outcomes[wrong.DECLARED, "DeclaredAndNotSeen"] == {"failure"}
 
 
 def test_each_test_of_the_contract_has_a_wrong_connector():

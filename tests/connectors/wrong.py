@@ -795,6 +795,18 @@ class SaysFreeSpaceInWords(Right):
         return "plenty"
 
 
+DECLARED = "test_07_what_is_there_is_not_replaced_unless_asked"
+
+
+class TestDeclaredAndSeen(RightContract):
+    connector = AlwaysReplaces
+    limits = {DECLARED: "the host replaces whatever is there"}  # noqa: RUF012 - as an author would write it
+
+
+class TestDeclaredAndNotSeen(RightContract):
+    limits = TestDeclaredAndSeen.limits
+
+
 for _connectors in WRONG.values():
     for _connector in _connectors:
         _name = f"Test{_connector.__name__}"
