@@ -105,10 +105,10 @@ class Local:
                 self._unchanged(entry, status)
             handle = folder.open_file(name)
             try:
-                size = self._unchanged(entry, os.fstat(handle))
-                return FileStream(
-                    handle, start, size if stop is None else min(stop, size), host=self.uri, key=entry.key
-                )
+                status = os.fstat(handle)
+                size = self._unchanged(entry, status)
+                stop = size if stop is None else min(stop, size)
+                return FileStream(handle, status, start, stop, host=self.uri, key=entry.key)
             except BaseException:
                 os.close(handle)
                 raise

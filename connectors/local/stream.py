@@ -9,14 +9,13 @@ from connectors.local.system import translated
 
 
 class FileStream:
-    """The bytes [start, stop) behind a handle, which it owns."""
+    """The bytes [start, stop) behind a handle, which it owns; `status` is what it must stay like."""
 
-    def __init__(self, handle: int, start: int, stop: int, *, host: str, key: str) -> None:
+    def __init__(self, handle: int, status: os.stat_result, start: int, stop: int, *, host: str, key: str) -> None:
         self._handle: int | None = handle
         self._left = max(0, stop - start)
         self._host = host
         self._key = key
-        status = os.fstat(handle)
         self._seen = (status.st_size, status.st_mtime_ns)
         if start:
             os.lseek(handle, start, os.SEEK_SET)
