@@ -21,7 +21,6 @@ from portability.cli.screen import Screen
 @options.places
 @options.selection
 @options.evidence
-@options.pace
 def command(screen: Screen, **flags: Any) -> int:
     """Count what the source holds.
 

@@ -43,6 +43,15 @@ _HINTS: tuple[tuple[type[Exception], str], ...] = (  # the first that fits
 )
 
 
+_REMEDIES = {
+    3: "to see all of it beforehand: portability plan, with the same options",
+    5: "mend what it names, then run the same command again",
+    6: "do not rely on this copy of the evidence: fetch it again from another copy",
+    130: "run the same command again to go on",
+}
+"""What to do after an error of ours that does not say so itself, by exit code."""
+
+
 def end_calmly(error: BaseException, screen: Screen) -> int:
     """Say why a command ended, and return its exit code."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -66,7 +75,7 @@ def explain(error: BaseException) -> tuple[int, str, str]:
         case click.Abort() | KeyboardInterrupt():
             return 130, "interrupted", "run the same command again to go on"
         case PortabilityError():
-            return error.exit_code, error.message, error.hint
+            return error.exit_code, error.message, error.hint or _REMEDIES.get(error.exit_code, "")
         case ConnectorError():
             return exit_code(error), _about(error), _hint(error)
         case ManifestError():

@@ -35,6 +35,8 @@ def command(screen: Screen, *, delta: bool, copy_evidence_to: str | None, **flag
     Interrupted, or some objects failed? Run the same command again: it goes on where it stopped. The source is only read.
     """
     job = options.job(flags)
+    if copy_evidence_to:
+        options.location(copy_evidence_to, None)  # a wrong url is better known before the run than after it
     from portability.migrate import migrate  # late: a mistake in the arguments is answered at once
 
     outcome = migrate(job, progress=screen.progress(), delta=delta, copy_evidence_to=copy_evidence_to)

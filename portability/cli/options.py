@@ -74,9 +74,8 @@ terms = _group(
     click.option("--merge", is_flag=True, default=None, help="The destination may hold other things already."),
     click.option("--using", metavar="EVIDENCE", help="Earlier evidence that gives lost attributes and versions back."),
 )
-pace = _group(
+speed = _group(
     click.option("--bwlimit", metavar="RATE", help="Bandwidth: 10M, or a timetable such as '08:00,512k 20:00,off'."),
-    click.option("--until", metavar="HH:MM", help="Stop calmly at this time of day; run again to go on."),
     click.option("--connections", type=click.IntRange(1, 256), metavar="N", help="Operations at once on each host."),
     click.option(
         "--workers", type=click.IntRange(1, 256), metavar="N", help="Worker processes.  [default: one per core]"
@@ -84,6 +83,10 @@ pace = _group(
     click.option(
         "--retries", type=click.IntRange(0, 100), metavar="N", help="Tries after the first one.  [default: 5]"
     ),
+)
+pace = _group(
+    speed,
+    click.option("--until", metavar="HH:MM", help="Stop calmly at this time of day; run again to go on."),
 )
 
 

@@ -91,7 +91,8 @@ def outcome_text(outcome: Outcome) -> str:
     facts.append(("time", _time(outcome)))
     return _page(
         _head(outcome.proven, "PROVEN", "NOT PROVEN"),
-        printable(outcome.sentence),
+        # The sentence says the verdict again, for where it stands alone.
+        printable(outcome.sentence).removeprefix(f"{_verdict(outcome)}: "),
         table(rows),
         _block("Why not proven", [f"  {printable(reason)}" for reason in outcome.reasons]),
         _listed("Findings", [_difference(finding) for finding in outcome.findings], outcome.finding_count),
@@ -103,8 +104,7 @@ def outcome_text(outcome: Outcome) -> str:
 def outcome_records(outcome: Outcome) -> Iterator[dict[str, Any]]:
     record = asdict(outcome)
     del record["findings"]
-    verdict = "PROVEN" if outcome.proven else "NOT PROVEN"
-    yield {"type": "outcome", "verdict": verdict, **record}
+    yield {"type": "outcome", "verdict": _verdict(outcome), **record}
     yield from ({"type": "finding", **finding.plain()} for finding in outcome.findings)
 
 
@@ -129,6 +129,10 @@ def status_text(status: Status) -> str:
 
 def status_records(status: Status) -> Iterator[dict[str, Any]]:
     yield {"type": "status", **asdict(status)}
+
+
+def _verdict(outcome: Outcome) -> str:
+    return "PROVEN" if outcome.proven else "NOT PROVEN"
 
 
 def _head(good: bool, yes: str, no: str) -> str:

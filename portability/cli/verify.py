@@ -28,7 +28,7 @@ from portability.cli.screen import Screen
 @click.option(
     "--findings", metavar="FILE", type=click.Path(dir_okay=False), help="Write all findings here, as JSON lines."
 )
-@options.pace
+@options.speed
 def command(
     screen: Screen,
     *,

@@ -66,7 +66,7 @@ class Lines:
         rate = f"{size_text(self._size_done / spent)}/s" if self._size and self._size_done and spent else ""
         # A phase that announced no bytes reads none: it adds up the sizes that the host states.
         done = size_text(self._size_done) if self._size_done else ""
-        return f"  {self._name:<10}{number(self._items_done):>12}{done:>12}{duration(spent):>12}{rate:>14}".rstrip()
+        return f"  {self._name:<20}{number(self._items_done):>12}{done:>12}{duration(spent):>12}{rate:>14}".rstrip()
 
 
 class Bars(Lines):

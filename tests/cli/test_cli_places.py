@@ -18,8 +18,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-SOON = ("--retries", "0")
-
 
 def test_a_missing_folder(run: Run, tmp_path: Path) -> None:
     run("census", "--from", tmp_path / "none").refused(5, "does not exist", "none")
@@ -42,15 +40,13 @@ def test_an_unknown_option_of_a_place(run: Run, tmp_path: Path) -> None:
 
 def test_a_missing_bucket(run: Run, moto: servers.S3Server) -> None:
     place = moto.location("no-such-bucket-here")
-    run("census", "--from", place, "--from-credentials", place.credentials, *SOON).refused(
-        5, "no such bucket", place.url
-    )
+    run("census", "--from", place, "--from-credentials", place.credentials).refused(5, "no such bucket", place.url)
 
 
 def test_refused_s3_credentials(run: Run, rclone_s3: servers.S3Server) -> None:
     place = rclone_s3.place()
     wrong = servers.environment_reference(access_key_id="unknown", secret_access_key="not-the-right-one")
-    ended = run("census", "--from", place, "--from-credentials", wrong, *SOON)
+    ended = run("census", "--from", place, "--from-credentials", wrong)
     ended.refused(5, "credentials")
     assert "not-the-right-one" not in ended.err
 
@@ -58,7 +54,7 @@ def test_refused_s3_credentials(run: Run, rclone_s3: servers.S3Server) -> None:
 def test_a_refused_ssh_key(run: Run, sshd: servers.SftpServer, tmp_path: Path) -> None:
     servers.make_key(tmp_path / "stranger")
     wrong = servers.environment_reference(key_file=str(tmp_path / "stranger"))
-    run("census", "--from", sshd.place(), "--from-credentials", wrong, *SOON).refused(5, sshd.user)
+    run("census", "--from", sshd.place(), "--from-credentials", wrong).refused(5, sshd.user)
 
 
 def test_a_wrong_host_key(run: Run, sshd: servers.SftpServer, tmp_path: Path) -> None:
@@ -66,7 +62,7 @@ def test_a_wrong_host_key(run: Run, sshd: servers.SftpServer, tmp_path: Path) ->
     lines = servers.write_known_hosts(tmp_path / "known_hosts", sshd.port, tmp_path / "other_host")
     place = sshd.place()
     url = place.url.replace(str(sshd.known_hosts), str(lines))
-    ended = run("census", "--from", url, "--from-credentials", place.credentials, *SOON)
+    ended = run("census", "--from", url, "--from-credentials", place.credentials)
     ended.refused(5, "SHA256:", "key")
 
 
@@ -74,7 +70,7 @@ def test_an_unknown_host_key_comes_with_the_line_to_add(run: Run, sshd: servers.
     (tmp_path / "known_hosts").write_text("")
     place = sshd.place()
     url = place.url.replace(str(sshd.known_hosts), str(tmp_path / "known_hosts"))
-    ended = run("census", "--from", url, "--from-credentials", place.credentials, *SOON)
+    ended = run("census", "--from", url, "--from-credentials", place.credentials)
     assert ended.code == 5
     assert "Traceback" not in ended.err
     assert f"[127.0.0.1]:{sshd.port} ssh-" in ended.err
@@ -83,13 +79,13 @@ def test_an_unknown_host_key_comes_with_the_line_to_add(run: Run, sshd: servers.
 def test_a_host_that_does_not_answer(run: Run) -> None:
     anonymous = ("--from-credentials", "anonymous")
     port = servers.free_port()
-    run("census", "--from", f"s3://cabinet?endpoint=http://127.0.0.1:{port}", *anonymous, *SOON).refused(5, str(port))
-    run("census", "--from", f"sftp://user@127.0.0.1:{port}/x", *SOON).refused(5, str(port))
+    run("census", "--from", f"s3://cabinet?endpoint=http://127.0.0.1:{port}", *anonymous).refused(5, str(port))
+    run("census", "--from", f"sftp://user@127.0.0.1:{port}/x").refused(5, str(port))
 
 
 def test_a_listing_that_breaks_off_is_never_a_short_listing(run: Run) -> None:
     with broken_s3("second page") as options:
-        ended = run("census", "--from", f"s3://cabinet?{options}", "--from-credentials", "anonymous", *SOON)
+        ended = run("census", "--from", f"s3://cabinet?{options}", "--from-credentials", "anonymous")
     ended.refused(5, "ListObject")
     assert ended.out == ""
 
@@ -131,4 +127,4 @@ def untrusted(tmp_path: Path) -> Iterator[str]:
 
 def test_an_untrusted_certificate(run: Run, untrusted: str) -> None:
     url = f"s3://cabinet?endpoint={untrusted}"
-    run("census", "--from", url, "--from-credentials", "anonymous", *SOON).refused(5, "certificate", "ca=")
+    run("census", "--from", url, "--from-credentials", "anonymous").refused(5, "certificate", "ca=")

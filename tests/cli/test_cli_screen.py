@@ -59,6 +59,10 @@ def test_the_verdict_is_the_first_word_and_the_sentence_the_next() -> None:
     assert lines[:2] == ["PROVEN", OUTCOME.sentence]
 
 
+def test_a_sentence_that_repeats_the_verdict_is_not_shown_twice() -> None:
+    assert plain(results.outcome_text(replace(OUTCOME, sentence="PROVEN: 3 lines"))).startswith("PROVEN\n3 lines\n")
+
+
 def test_not_proven_says_why_and_lists_the_findings_it_can_show() -> None:
     findings = tuple(Finding(key=f"k{index}", problem="missing") for index in range(30))
     bad = replace(OUTCOME, proven=False, reasons=("30 things are missing",), findings=findings, finding_count=300)
@@ -186,7 +190,7 @@ def test_plain_progress_speaks_every_ten_seconds_and_at_the_end() -> None:
     lines.done()
     assert stream.getvalue().splitlines()[2:] == [
         "  the host asks us to wait",
-        "  transfer            25     250 KiB        25 s    10.0 KiB/s",
+        "  transfer                      25     250 KiB        25 s    10.0 KiB/s",
     ]
 
 
