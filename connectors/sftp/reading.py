@@ -99,6 +99,8 @@ class FileStream:
 
     def _ask(self) -> None:
         """Keep the window full; behind the last piece ask at once what the file is by then."""
+        if self._in_flight > _IN_FLIGHT // 2 and self._next < self._stop:
+            return  # many requests in one packet cost hardly more than one
         while self._next < self._stop and (not self._asked or self._in_flight + self._longest <= _IN_FLIGHT):
             length = min(self._longest, self._stop - self._next)
             self._asked.append((self._read(self._next, length), self._next, length))

@@ -80,7 +80,7 @@ class Channel:
                 f"{location.url} accepted the login but opened no SFTP channel: {describe(error)}", host=location.url
             ) from error
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | bytearray) -> None:
         view = memoryview(data)
         while view:
             sent = self._channel.send(bytes(view[:32704]))  # more than a packet holds would only be copied again

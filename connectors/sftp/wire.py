@@ -37,7 +37,7 @@ _FLUSH = 1 << 18  # small requests travel together up to this many bytes
 class Duplex(Protocol):
     """A two-way byte stream. `receive` returns b"" at its end; both raise OSError or EOFError when it breaks."""
 
-    def send(self, data: bytes) -> None: ...
+    def send(self, data: bytes | bytearray) -> None: ...
 
     def receive(self, size: int) -> bytes: ...
 
@@ -110,7 +110,7 @@ class Wire:
 
     def flush(self) -> None:
         if self._out:
-            data, self._out = bytes(self._out), bytearray()
+            data, self._out = self._out, bytearray()
             self._duplex.send(data)
 
     def forget(self, *numbers: int) -> None:
