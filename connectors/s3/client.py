@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 import boto3
@@ -32,6 +32,8 @@ OPTIONS = {
     "allow_http": "true: allow http:// to another machine, where anyone on the way can read",
 }
 CONNECT_SECONDS, READ_SECONDS = 10, 60
+Style = Literal["path", "virtual", "auto"]
+Checksums = Literal["when_required", "when_supported"]
 _lock = threading.Lock()
 
 
@@ -41,9 +43,9 @@ class Settings:
 
     endpoint: str | None
     region: str | None
-    style: str
+    style: Style
     ca: str | None
-    checksums: str
+    checksums: Checksums
     connections: int
     reference: str | None
     access_key_id: str | None
@@ -103,9 +105,9 @@ def settings(location: Location) -> Settings:
     plain = Settings(
         endpoint=endpoint or None,
         region=location.option("region") or None,
-        style=choice("style", "path" if endpoint else "auto", "path", "virtual", "auto"),
+        style=cast("Style", choice("style", "path" if endpoint else "auto", "path", "virtual", "auto")),
         ca=ca,
-        checksums="",
+        checksums="when_required",
         connections=int(connections),
         reference=found.reference,
         access_key_id=found.access_key_id,
@@ -115,7 +117,8 @@ def settings(location: Location) -> Settings:
         anonymous=found.anonymous,
     )
     default = "when_supported" if plain.aws else "when_required"
-    return replace(plain, checksums=choice("checksums", default, "when_required", "when_supported"))
+    checksums = cast("Checksums", choice("checksums", default, "when_required", "when_supported"))
+    return replace(plain, checksums=checksums)
 
 
 def client(wanted: Settings, *, checked_reads: bool = True) -> Any:

@@ -12,11 +12,9 @@ from xml.parsers import expat
 
 from connectors.entry import Entry
 from connectors.errors import CorruptedError, UnsupportedError
+from connectors.keys import key_bytes
 
 _ITEMS = {"Contents", "Version", "DeleteMarker"}
-_SORTED_AT_ONCE = 10_000
-"""Versions of one key that we are ready to hold in memory."""
-
 Fetch = Callable[..., bytes]
 """(operation, **parameters) -> the page as the host sent it."""
 
@@ -51,25 +49,22 @@ def versions(fetch: Fetch, prefix: str, host: str, *, trusted: bool) -> Iterator
 
     `trusted`: the host is known to list versions and markers in their common order.
     """
-    found = _pages(fetch, "list_object_versions", prefix, host, _after_version)
-    for _, group in groupby(found, key=lambda entry: entry.key):
-        kept: list[Entry] = []
-        for entry in group:
-            kept.append(entry)
-            if len(kept) > _SORTED_AT_ONCE:
-                yield kept.pop(0)
-        yield from kept if trusted else newest_first(kept)
+    yield from _pages(fetch, "list_object_versions", prefix, host, _after_version, None if trusted else in_true_order)
 
 
-def newest_first(kept: list[Entry]) -> list[Entry]:
-    """The versions of one key in true order.
+def in_true_order(page: list[Entry]) -> list[Entry]:
+    """One page's versions by key, those of one key newest first.
 
-    The host's order is the true one, except where it wrote all versions before all markers and its own times contradict
-    that (moto). Times decide nothing else: that of an object sent in parts is the time when its upload began.
+    The host's order is the true one, except where it wrote all versions before all markers (moto does, page by page):
+    there its own times decide. Nowhere else, for the time of an object sent in parts is when its upload began.
     """
-    if [kind for kind, _ in groupby(entry.kind for entry in kept)] != ["object", "delete_marker"]:
-        return kept
-    return sorted(kept, key=lambda entry: (not entry.latest, -entry.modified.timestamp() if entry.modified else 0.0))
+    ordered: list[Entry] = []
+    for _, group in groupby(sorted(page, key=lambda entry: key_bytes(entry.key)), key=lambda entry: entry.key):
+        kept = list(group)
+        if [kind for kind, _ in groupby(entry.kind for entry in kept)] == ["object", "delete_marker"]:
+            kept.sort(key=lambda entry: (not entry.latest, -entry.modified.timestamp() if entry.modified else 0.0))
+        ordered += kept
+    return ordered
 
 
 def read_page(data: bytes, host: str) -> Page:
@@ -117,7 +112,12 @@ def read_page(data: bytes, host: str) -> Page:
 
 
 def _pages(
-    fetch: Fetch, operation: str, prefix: str, host: str, after: Callable[[Page], dict[str, str]]
+    fetch: Fetch,
+    operation: str,
+    prefix: str,
+    host: str,
+    after: Callable[[Page], dict[str, str]],
+    arrange: Callable[[list[Entry]], list[Entry]] | None = None,
 ) -> Iterator[Entry]:
     where: dict[str, str] = {}
     seen: set[tuple[str, ...]] = set()
@@ -127,11 +127,10 @@ def _pages(
         if page.items and page.items[0] == first:
             raise CorruptedError("the host sent the same listing page twice", host=host)
         first = page.items[0] if page.items else first
-        for item in page.items:
-            entry = _entry(page, item, host)
-            if not entry.key.startswith(prefix):
-                raise CorruptedError("the host listed a key outside of the prefix that was asked for", host=host)
-            yield entry
+        entries = [_entry(page, item, host) for item in page.items]
+        if not all(entry.key.startswith(prefix) for entry in entries):
+            raise CorruptedError("the host listed a key outside of the prefix that was asked for", host=host)
+        yield from arrange(entries) if arrange else entries
         if page.facts["IsTruncated"].strip().lower() != "true":
             return
         where = after(page)
