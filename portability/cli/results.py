@@ -13,6 +13,8 @@ from portability.outcome import CensusSummary, Counts, Finding, Outcome, PlanSum
 
 SHOWN = 20
 """Findings printed for people; all of them are in the findings file."""
+DETAIL = 60
+"""Characters of a detail that still stands beside its key."""
 
 Row = Sequence[str]
 
@@ -91,8 +93,7 @@ def outcome_text(outcome: Outcome) -> str:
     facts.append(("time", _time(outcome)))
     return _page(
         _head(outcome.proven, "PROVEN", "NOT PROVEN"),
-        # The sentence says the verdict again, for where it stands alone.
-        printable(outcome.sentence).removeprefix(f"{_verdict(outcome)}: "),
+        _sentence(outcome),
         table(rows),
         _block("Why not proven", [f"  {printable(reason)}" for reason in outcome.reasons]),
         _listed("Findings", [_difference(finding) for finding in outcome.findings], outcome.finding_count),
@@ -135,6 +136,12 @@ def _verdict(outcome: Outcome) -> str:
     return "PROVEN" if outcome.proven else "NOT PROVEN"
 
 
+def _sentence(outcome: Outcome) -> str:
+    """Without the verdict and the reasons, which the sentence repeats for where it stands alone."""
+    sentence = printable(outcome.sentence).removeprefix(f"{_verdict(outcome)}: ")
+    return sentence.partition("; because ")[0] if outcome.reasons else sentence
+
+
 def _head(good: bool, yes: str, no: str) -> str:
     return click.style(yes, fg="green", bold=True) if good else click.style(no, fg="red", bold=True)
 
@@ -155,14 +162,21 @@ def _facts(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return table([(name, printable(value)) for name, value in pairs if value], right=frozenset())
 
 
-def _listed(title: str, rows: Sequence[Row], count: int) -> list[str]:
+def _listed(title: str, rows: Sequence[tuple[str, str, str]], count: int) -> list[str]:
+    """What happened, key, detail; details that are too long for a column stand under their key."""
     shown = rows[:SHOWN]
     more = f", the first {len(shown)} of {number(count)}" if count > len(shown) else ""
-    return _block(f"{title}{more}", table(shown, right=frozenset()))
+    if all(len(detail) <= DETAIL for _, _, detail in shown):
+        return _block(f"{title}{more}", table(shown, right=frozenset()))
+    heads = table([row[:2] for row in shown], right=frozenset())
+    lines = [(head, f"      {detail}") for head, (_, _, detail) in zip(heads, shown, strict=True)]
+    return _block(f"{title}{more}", [line for pair in lines for line in pair if line.strip()])
 
 
 def _difference(finding: Finding) -> tuple[str, str, str]:
     expected, found = printable(finding.expected), printable(finding.found)
+    if finding.problem == "failed":  # the message says it all; `expected` holds the kind of error, for programs
+        return finding.problem, printable(finding.key), found
     parts = (f"expected {expected}" if expected else "", f"found {found}" if expected and found else found)
     return finding.problem, printable(finding.key), ", ".join(part for part in parts if part)
 

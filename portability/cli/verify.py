@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,9 @@ from portability.cli import options
 from portability.cli.app import command as make
 from portability.cli.results import outcome_records, outcome_text
 from portability.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from portability.job import Level
 
 
 @make(
@@ -36,7 +39,7 @@ def command(
     at: str | None,
     credentials: str | None,
     evidence_credentials: str | None,
-    demand: str | None,
+    demand: Level | None,
     findings: str | None,
     **flags: Any,
 ) -> int:

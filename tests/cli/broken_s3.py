@@ -37,7 +37,7 @@ def broken_s3(fault: Fault) -> Iterator[str]:
                 self._answer(200, _page("versions" in query, more=fault == "second page", empty=fault == "full"))
 
         def do_HEAD(self) -> None:
-            self._answer(200, BODY, headers={"ETag": ETAG}, head=True)
+            self._answer(404 if fault == "full" else 200, BODY, headers={"ETag": ETAG}, head=True)
 
         def do_PUT(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -74,6 +74,16 @@ def test_not_proven_says_why_and_lists_the_findings_it_can_show() -> None:
     assert "k20" not in text
 
 
+def test_a_long_detail_stands_under_its_key() -> None:
+    failed = Finding(key="a.pdf", problem="failed", expected="Unavailable", found="the host did not answer " * 5)
+    missing = Finding(key="b.pdf", problem="missing", expected="3 bytes", found="nothing")
+    text = plain(results.outcome_text(replace(OUTCOME, proven=False, findings=(failed, missing), finding_count=2)))
+    lines = text.partition("Findings\n")[2].splitlines()[:4]
+    assert lines[0] == "  failed   a.pdf"
+    assert lines[1].startswith("      the host did not answer")
+    assert lines[3] == "      expected 3 bytes, found nothing"
+
+
 def test_the_table_of_counts_is_aligned() -> None:
     text = plain(results.outcome_text(OUTCOME))
     rows = {
