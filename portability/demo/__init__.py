@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from connectors.location import Location
 from portability.demo.host import S3Host
 from portability.demo.practice import MEBIBYTE, generate
+from portability.outcome import Outcome
+from portability.progress import Progress, Silent
 
-__all__ = ["Stage", "stage"]
+__all__ = ["Stage", "run_demo", "stage"]
+
+NEXT_STEP = """Now your own hosts:
+      portability plan    --from s3://cabinet --to sftp://new.example/home/cabinet
+      portability migrate --from s3://cabinet --to sftp://new.example/home/cabinet --evidence ./exit-2026
+      portability verify  ./exit-2026"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,27 @@ def stage(folder: Path, *, patients: int = 40, large: int = 24 * MEBIBYTE) -> It
             things=len(things),
             size=sum(len(thing.data) for thing in things),
         )
+
+
+def run_demo(
+    folder: Path, *, progress: Progress | None = None, patients: int = 40, large: int = 24 * MEBIBYTE
+) -> Outcome:
+    """Migrate the practice from the first host to the second and prove it; the evidence stays in `folder`.
+
+    What `stage` and `portability.migrate.migrate` raise passes.
+    """
+    # Tests of single hosts use the practice, and do not need the engine.
+    from portability.job import Job
+    from portability.migrate import migrate
+
+    watched = progress or Silent()
+    watched.phase("preparing a practice and two hosts")
+    with stage(folder, patients=patients, large=large) as ready:
+        watched.step(items=ready.things, size=ready.size)
+        watched.done()
+        job = Job(source=ready.source, destination=ready.destination, evidence=ready.evidence)
+        outcome = migrate(job, progress=watched)
+    return replace(outcome, next_step=NEXT_STEP)
 
 
 def _fresh(folder: Path) -> Path:
