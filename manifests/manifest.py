@@ -3,122 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
-from urllib.parse import urlsplit
 
 from manifests import canonical, tree
-from manifests.census import Census, census_leaf_of
+from manifests.census import census_leaf_of
 from manifests.digests import BLOCK, Readable
-from manifests.errors import FormatError, ManifestError, SealError, VersionError
+from manifests.errors import FormatError, ManifestError, SealError
 from manifests.files import create_private, publish
-from manifests.receipt import LEVELS, Receipt, check_line, key_bytes
+from manifests.header import Header
+from manifests.receipt import Receipt, check_line, key_bytes
 
-FORMAT = "portability-manifest/1"
+__all__ = ["LONGEST", "Header", "ManifestReader", "ManifestWriter", "Summary", "prove_line", "read_manifest"]
+
 LONGEST = 4 << 20
 """Bytes of a line."""
 
-_KNOWN_FORMAT = re.compile(r"portability-manifest/1(\.\d+)?", re.ASCII)
 _SEAL = b'{"seal":'
-_OPTIONAL = ("selection", "names", "previous")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """The first line."""
-
-    job: str
-    """`urn:uuid:…`"""
-    source: str
-    destination: str
-    """Like `source` a URI without credentials; an archive is its own `urn:uuid:`."""
-    created: str
-    """RFC 3339."""
-    tool: Mapping[str, Any]
-    """`name`, `version`, and more."""
-    census: Census
-    demands: str = "read"
-    accepts: tuple[str, ...] = ()
-    selection: Mapping[str, Any] | None = None
-    names: str | None = None
-    previous: str | None = None
-    format: str = FORMAT
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def archive(self) -> bool:
-        """Whether the destination is an archive, whose paths obey the rules for names."""
-        return self.destination.startswith("urn:uuid:")
-
-    def to_line(self) -> bytes:
-        """The canonical line without its LF; FormatError if a reader would refuse it."""
-        line: dict[str, Any] = {
-            **self.extra,
-            "format": self.format,
-            "job": self.job,
-            "source": self.source,
-            "destination": self.destination,
-            "created": self.created,
-            "tool": dict(self.tool),
-            "demands": self.demands,
-            "census": self.census.to_dict(),
-            "accepts": list(self.accepts),
-        }
-        for name in _OPTIONAL:
-            value = getattr(self, name)
-            if value is not None:
-                line[name] = dict(value) if isinstance(value, Mapping) else value
-        _check_header(line)
-        return canonical.dumps(line)
-
-    @classmethod
-    def from_line(cls, data: bytes) -> Header:
-        """The header in this line (without LF)."""
-        line = canonical.load_object(data)
-        _check_header(line)
-        values = {name: line.pop(name) for name in (*_HEADER_TYPES, *_OPTIONAL) if name in line}
-        values["census"] = Census.from_dict(values["census"])
-        values["accepts"] = tuple(values["accepts"])
-        return cls(**values, extra=line)
-
-
-_HEADER_TYPES: dict[str, type] = {
-    "format": str,
-    "job": str,
-    "source": str,
-    "destination": str,
-    "created": str,
-    "tool": dict,
-    "demands": str,
-    "census": dict,
-    "accepts": list,
-}
-
-
-def _check_header(line: Mapping[str, Any]) -> None:
-    stated = line.get("format")
-    if isinstance(stated, str) and stated.startswith("portability-manifest/") and not _KNOWN_FORMAT.fullmatch(stated):
-        raise VersionError("a version of the format that this program does not know; use a newer one", rule="3.6")
-    if not isinstance(stated, str) or not _KNOWN_FORMAT.fullmatch(stated):
-        raise FormatError("not the header of a manifest", rule="3.3")
-    for name, expected in _HEADER_TYPES.items():
-        if type(line.get(name)) is not expected:
-            raise FormatError(f"the header needs {name}", rule="3.3")
-    Census.from_dict(line["census"])
-    if line["demands"] not in LEVELS[1:]:
-        raise FormatError("an unknown evidence level in demands", rule="3.3, demands")
-    if not all(type(reason) is str for reason in line["accepts"]):
-        raise FormatError("accepts is a list of reasons", rule="3.3, accepts")
-    if not isinstance(line.get("selection", {}), dict):
-        raise FormatError("selection is not an object", rule="3.3, selection")
-    if any(urlsplit(line[name]).password for name in ("source", "destination")):
-        raise FormatError("a URI with a password", rule="3.3, URIs without credentials")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

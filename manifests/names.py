@@ -81,12 +81,16 @@ def _is_litter(segment: str) -> bool:
     return segment.casefold() in _LITTER or segment.startswith("._")
 
 
-def _plain(segment: str) -> str:
-    """Steps 1 to 3 of renaming: ASCII that every file system holds."""
-    text = "".join("_" if 0xD800 <= ord(character) <= 0xDFFF else character for character in segment)
+def ascii_text(text: str) -> str:
+    """Latin letters without their accents, in ASCII as far as they have one (renaming, steps 1 and 2)."""
+    text = "".join("_" if 0xD800 <= ord(character) <= 0xDFFF else character for character in text)
     text = unicodedata.normalize("NFKD", text.translate(_LETTERS))
-    text = "".join(character for character in text if not unicodedata.combining(character))
-    text = re.sub(" +", " ", _OUTSIDE.sub("_", text)).lstrip(" ").rstrip(" .")
+    return "".join(character for character in text if not unicodedata.combining(character))
+
+
+def _plain(segment: str) -> str:
+    """Steps 1 to 3 of renaming: a name in ASCII that every file system holds."""
+    text = re.sub(" +", " ", _OUTSIDE.sub("_", ascii_text(segment))).lstrip(" ").rstrip(" .")
     if text.startswith("."):
         text = f"_{text[1:]}"
     if _is_device(text) or _is_litter(text):
