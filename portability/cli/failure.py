@@ -34,7 +34,7 @@ _HINTS: tuple[tuple[type[Exception], str], ...] = (  # the first that fits
         PermissionDeniedError,
         "check the credentials: each side takes a reference such as env:OLD, profile:NAME, file:PATH, agent or prompt",
     ),
-    (UnavailableError, "check the url and the network, then run the same command again: it goes on where it stopped"),
+    (UnavailableError, "check the url and the network, then run the same command again"),
     (FullError, "make room there, then run the same command again: it goes on where it stopped"),
     (ColdError, "ask the host to restore these objects from the cold tier, then run the same command again"),
     (UnsupportedError, "what every kind of place can do: portability connectors"),

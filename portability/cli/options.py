@@ -163,6 +163,14 @@ def location(text: str, credentials: str | None) -> Location:
     return settled(Location.parse(text, credentials=credentials))
 
 
+def evidence_credentials(evidence: str, reference: str | None) -> str | None:
+    """The reference for evidence at a url, which is checked here; a folder and a web address have no credentials."""
+    scheme, is_url, _ = evidence.partition("://")
+    return (
+        location(evidence, reference).credentials if is_url and scheme.lower() not in {"http", "https"} else reference
+    )
+
+
 def settled(place: Location) -> Location:
     """The place with `prompt` answered, so that worker processes need no terminal. UsageError for an unknown scheme."""
     from connectors import schemes

@@ -25,9 +25,12 @@ class Screen:
     json: bool = False
     quiet: bool = False
     verbose: int = 0
+    _watched: bool = False
 
     def result(self, text: str, records: Iterable[Mapping[str, Any]]) -> None:
         """The one thing that a command prints."""
+        if self._watched and sys.stdout.isatty() and sys.stderr.isatty():
+            self._write(sys.stderr, "")  # on one screen the result stands apart from the progress
         self._write(sys.stdout, "\n".join(json.dumps(record) for record in records) if self.json else text)
 
     def error(self, message: str, hint: str, *, code: int) -> None:
@@ -51,6 +54,7 @@ class Screen:
             return Silent()
         from portability.cli.watch import Bars, Lines
 
+        self._watched = True
         # Log lines would tear the bars apart.
         bars = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not self.verbose
         return Bars(sys.stderr) if bars else Lines(sys.stderr)

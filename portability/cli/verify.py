@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,13 +54,17 @@ def command(
 
     if credentials == "prompt" and at is None:
         raise UsageError("--credentials prompt needs --at", hint="name the place that the password is for")
+    if findings and not Path(findings).absolute().parent.is_dir():
+        raise UsageError(
+            f"--findings {findings}: there is no such folder", hint="make the folder, or name another file"
+        )
     from portability.verify import verify  # late: a mistake in the arguments is answered at once
 
     outcome = verify(
         evidence,
         at=options.location(at, credentials) if at else None,
         credentials=credentials if not at else None,
-        evidence_credentials=evidence_credentials,
+        evidence_credentials=options.evidence_credentials(evidence, evidence_credentials),
         demands=demand or "read",
         findings=findings,
         policy=options.policy(flags, Policy()),

@@ -15,7 +15,9 @@ import pytest
 from broken_s3 import broken_s3
 from commands import Ended, Run, command
 
+from portability.errors import PlaceError
 from portability.lock import FolderLock
+from portability.migrate import status
 
 FILES = {"patients/Hélène/lettre 1.txt": b"Bonjour", "patients/b.csv": b"a;b\n", "scan.bin": bytes(range(256)) * 400}
 ONE = ("--workers", "1")
@@ -264,7 +266,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(program: Run, tmp_path: P
         encoding="utf-8",
         start_new_session=True,
     )
-    wait_for_phase(program, tmp_path / "evidence", "transfer")
+    wait_for_phase(tmp_path / "evidence", "transfer")
     slow.send_signal(number)
     out, err = slow.communicate(timeout=60)
     Ended(code=slow.returncode, out=out, err=err).refused(130, "again to go on")
@@ -273,11 +275,14 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(program: Run, tmp_path: P
     assert program(*migrate(tmp_path)).code == 0
 
 
-def wait_for_phase(program: Run, evidence: Path, phase: str) -> None:
+def wait_for_phase(evidence: Path, phase: str) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        ended = program("--json", "status", evidence)
-        if ended.code == 0 and ended.records[0]["phase"] == phase:
-            assert ended.records[0]["running"]
+        try:
+            found = status(evidence)
+        except PlaceError:  # there is no ledger yet
+            continue
+        if found.phase == phase:
+            assert found.running
             return
     raise AssertionError(f"{phase} never began")
