@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import os
 import shutil
@@ -26,6 +27,12 @@ READY_WITHIN = 60.0
 """Seconds: a machine whose cores are all busy starts Python servers slowly."""
 
 
+@functools.cache
+def _session() -> boto3.session.Session:
+    # A session reads the service's description from JSON, which takes longer than most tests.
+    return boto3.session.Session()
+
+
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
     endpoint: str
@@ -41,7 +48,7 @@ class S3Server:
     @contextlib.contextmanager
     def client(self) -> Iterator[Any]:
         """A plain boto3 client, to look at the server past our own code."""
-        client = boto3.session.Session().client(
+        client = _session().client(
             "s3",
             endpoint_url=self.endpoint,
             region_name=self.region,
