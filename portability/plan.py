@@ -116,10 +116,8 @@ class _Planner:
                 return parked
             try:
                 self._destination.preflight(replace(entry, key=path))
-            except UnsupportedError as error:
-                return replace(parked, detail=str(error))
-            except InvalidKeyError:
-                pass  # told below, as for an object
+            except (UnsupportedError, InvalidKeyError) as error:
+                return replace(parked, detail=str(error))  # the line holds all there is of it
         return self._refusal(thing, path) or Decision(
             action="copy", path=path if path != thing.key else None, losses=losses
         )

@@ -53,7 +53,7 @@ def default_executor(workers: int | None, *, processes: bool) -> tuple[Executor,
     if not processes:
         return ThreadPoolExecutor(1), 1
     return ProcessPoolExecutor(
-        count, mp_context=_context(), initializer=_begin_worker, initargs=(log.getEffectiveLevel(),)
+        count, mp_context=_context(), initializer=_begin_worker, initargs=(log.getEffectiveLevel(), dict(os.environ))
     ), count
 
 
@@ -66,8 +66,10 @@ def _context() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context("spawn")
 
 
-def _begin_worker(level: int) -> None:
+def _begin_worker(level: int, environment: dict[str, str]) -> None:
     logging.basicConfig(level=level)
+    # A fork server keeps the environment of its first use; credentials that were set since are resolved here all the same.
+    os.environ.update(environment)
     # Ctrl-C reaches the whole terminal: the driver decides, workers finish what they hold.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
