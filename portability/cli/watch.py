@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -10,6 +11,8 @@ from portability.cli.words import duration, number, size_text
 
 EVERY = 10.0
 """Seconds between two plain lines."""
+TICK = 1.0
+"""Seconds between two looks at a bar's clock while nothing else moves it."""
 
 
 class Lines:
@@ -75,6 +78,8 @@ class Bars(Lines):
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(stream, clock=clock)
         self._bar: Any = None
+        self._over = threading.Event()
+        self._ticker: threading.Thread | None = None
 
     def phase(self, name: str, items: int | None = None, size: int | None = None) -> None:
         from tqdm import tqdm
@@ -84,8 +89,12 @@ class Bars(Lines):
         if size:
             unit = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
         self._bar = tqdm(
-            total=size or items, desc=f"  {name:<8}", file=self._stream, leave=False, dynamic_ncols=True, **unit
+            total=size or items, desc=f"  {name}", file=self._stream, leave=False, dynamic_ncols=True, **unit
         )
+
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=_tick, args=(self._bar, self._over), daemon=True)
+        self._ticker.start()
 
     def step(self, items: int = 0, size: int = 0) -> None:
         self._items_done += items
@@ -100,6 +109,9 @@ class Bars(Lines):
 
     def done(self) -> None:
         if self._bar is not None:
+            self._over.set()
+            if self._ticker is not None:
+                self._ticker.join()
             self._bar.close()
             self._bar = None
         super().done()
@@ -109,6 +121,12 @@ class Bars(Lines):
             super().show(line)
         else:
             self._bar.write(line, file=self._stream)
+
+
+def _tick(bar: Any, over: threading.Event) -> None:
+    # A phase may be silent for minutes (one large object): a clock that runs shows that the program does.
+    while not over.wait(TICK):
+        bar.refresh()
 
 
 def _of(done: int, whole: int | None, text: Callable[[int], str]) -> str:

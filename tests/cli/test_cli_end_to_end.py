@@ -15,7 +15,7 @@ import pytest
 from broken_s3 import broken_s3
 from commands import Ended, Run, command
 
-from portability.errors import PlaceError
+from portability.errors import PortabilityError
 from portability.lock import FolderLock
 from portability.migrate import status
 
@@ -266,9 +266,13 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(program: Run, tmp_path: P
         encoding="utf-8",
         start_new_session=True,
     )
-    wait_for_phase(tmp_path / "evidence", "transfer")
-    slow.send_signal(number)
-    out, err = slow.communicate(timeout=60)
+    try:
+        wait_for_phase(tmp_path / "evidence", "transfer")
+        slow.send_signal(number)
+        out, err = slow.communicate(timeout=60)
+    finally:
+        slow.kill()
+        slow.communicate()
     Ended(code=slow.returncode, out=out, err=err).refused(130, "again to go on")
     assert out == ""
     assert program("status", tmp_path / "evidence").out.startswith("STOPPED\n")
@@ -280,7 +284,7 @@ def wait_for_phase(evidence: Path, phase: str) -> None:
     while time.monotonic() < deadline:
         try:
             found = status(evidence)
-        except PlaceError:  # there is no ledger yet
+        except PortabilityError:  # there is no ledger yet
             continue
         if found.phase == phase:
             assert found.running

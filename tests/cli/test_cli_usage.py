@@ -97,7 +97,7 @@ def test_a_missing_argument_is_named(run: Run, arguments: list[str], words: list
 def job_file(folder: Path, more: str = "") -> Path:
     path = folder / "cabinet.toml"
     path.write_text(
-        f'evidence = "evidence"\n{more}\n[source]\nurl = "{folder}/old"\n\n[destination]\nurl = "{folder}/new"\n'
+        f'evidence = "evidence"\n{more}\n[source]\nurl = "{folder.as_posix()}/old"\n\n[destination]\nurl = "{folder.as_posix()}/new"\n'
     )
     return path
 
