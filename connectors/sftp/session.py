@@ -15,12 +15,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import paramiko
 
 from connectors.credentials import Credentials, resolve
 from connectors.errors import LocationError, PermissionDeniedError, UnavailableError
 from connectors.location import Location
+from connectors.sftp.buffers import Pipe, Socket
 
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")  # one pass of the AES unit instead of AES and a MAC
 _CHANNELS = 8
@@ -72,6 +74,7 @@ class Channel:
             self._channel = self._connection.transport.open_session(
                 window_size=_WINDOW, max_packet_size=_PACKET, timeout=timeout
             )
+            self._channel.in_buffer = Pipe()
             self._channel.settimeout(timeout)
             self._channel.invoke_subsystem("sftp")
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -151,7 +154,9 @@ def _connect(location: Location) -> paramiko.Transport:
             f"no connection to {host} port {port}: {describe(error)}; is the server up, the name and the port right?",
             host=location.url,
         ) from error
-    transport = paramiko.Transport(sock, default_window_size=_WINDOW, default_max_packet_size=_PACKET)
+    transport = paramiko.Transport(
+        cast("socket.socket", Socket(sock)), default_window_size=_WINDOW, default_max_packet_size=_PACKET
+    )
     try:
         transport.set_log_channel(_LOG)
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout
