@@ -107,5 +107,14 @@ def _check_header(line: Mapping[str, Any]) -> None:
         raise FormatError("accepts is a list of reasons", rule="3.3, accepts")
     if not isinstance(line.get("selection", {}), dict):
         raise FormatError("selection is not an object", rule="3.3, selection")
-    if any(urlsplit(line[name]).password for name in ("source", "destination")):
+    if line.get("names", "utf8") not in ("utf8", "ascii") or type(line.get("previous", "")) is not str:
+        raise FormatError("names or previous is not what it can be", rule="3.3")
+    if any(_has_password(line[name]) for name in ("source", "destination")):
         raise FormatError("a URI with a password", rule="3.3, URIs without credentials")
+
+
+def _has_password(uri: str) -> bool:
+    try:
+        return urlsplit(uri).password is not None
+    except ValueError as error:
+        raise FormatError("source or destination is not a URI", rule="3.3") from error

@@ -262,6 +262,9 @@ def test_each_broken_rule_of_a_receipt_is_refused_with_its_line(
         (lambda header: header.update(accepts=[1]), FormatError),
         (lambda header: header.update(selection="x"), FormatError),
         (lambda header: header.update(destination="sftp://a:b@c/"), FormatError),
+        (lambda header: header.update(destination="sftp://[c/"), FormatError),
+        (lambda header: header.update(names=["utf8"]), FormatError),
+        (lambda header: header.update(previous=1), FormatError),
     ],
 )  # fmt: skip
 def test_each_broken_rule_of_a_header_is_refused(
@@ -272,6 +275,45 @@ def test_each_broken_rule_of_a_header_is_refused(
     change(header)
     error = refusal(sealed([canonical.dumps(header), *lines]))
     assert (type(error), error.line) == (kind, 1)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | texts
+    | st.sampled_from(["object", "read", SALT, "ab" * 32, "/w=="]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*Receipt.__dataclass_fields__, "key_b64", "metadata_b64", "target_b64"]), json_values
+    ),
+    st.booleans(),
+)
+def test_a_line_with_members_of_any_type_is_read_or_refused_and_never_an_accident(
+    members: dict[str, Any], whole: bool
+) -> None:
+    base = json.loads(example.lines()[1]) if whole else {}
+    data = sealed([HEADER.to_line(), canonical.dumps({**base, **members})])
+    try:
+        receipts = list(ManifestReader(io.BytesIO(data)))
+    except ManifestError:
+        return
+    assert receipts[0].to_line() == data.split(b"\n")[1]
+
+
+@given(st.dictionaries(st.sampled_from(list(Header.__dataclass_fields__)), json_values, min_size=1))
+def test_a_header_with_members_of_any_type_is_read_or_refused_and_never_an_accident(members: dict[str, Any]) -> None:
+    data = canonical.dumps({**json.loads(HEADER.to_line()), **members})
+    try:
+        header = Header.from_line(data)
+    except ManifestError:
+        return
+    assert header.to_line() == data
 
 
 def test_lines_out_of_order_or_twice_are_refused_even_under_a_fitting_seal() -> None:
