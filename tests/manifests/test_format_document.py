@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import example
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import manifests
+from manifests import signing
+from manifests.manifest import ManifestReader
 from manifests.receipt import Receipt
+from manifests.sums import write_sums
 
 PACKAGE = Path(manifests.__file__).parent
 DOCUMENT = (PACKAGE / "FORMAT.md").read_text(encoding="utf-8")
@@ -52,3 +61,56 @@ def test_the_receipt_with_a_parked_loss_is_one() -> None:
     losses = Receipt.from_dict(line).losses
     assert losses
     assert line[(losses[0].parked or "").removeprefix("/")] == {"classe": "labo"}
+
+
+def the_shell_block_after(heading: str) -> str:
+    found = re.search(r"^```sh\n(.*?)^```$", DOCUMENT[DOCUMENT.index(heading) :], re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    """The example as an evidence folder, with the practice's key outside of it."""
+    for name in ("manifest.jsonl", "manifest.jsonl.sig"):
+        (tmp_path / name).write_bytes(example.read(name))
+    with (tmp_path / "SHA256SUMS").open("wb") as out:
+        write_sums(ManifestReader(io.BytesIO(example.read("manifest.jsonl"))).lines(), out)
+    key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"portability example key, never use it").digest())
+    line = signing.allowed_signers_line("practice", signing.public_key(key))
+    assert line.startswith(re.findall(r"`(practice namespaces=.*) ssh-ed25519", DOCUMENT)[0])
+    (tmp_path / "practice.signers").write_text(line)
+    return tmp_path
+
+
+def run(block: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["bash", "-c", block], cwd=folder, capture_output=True, text=True, check=False)
+
+
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are written for bash and zsh")
+
+
+@needs_bash
+def test_the_command_that_ties_the_sums_to_the_manifest_finds_a_foreign_sum(evidence: Path) -> None:
+    block = the_shell_block_after("### 3.10")
+    assert (run(block, evidence).stdout, run(block, evidence).stderr) == ("", "")
+    with (evidence / "SHA256SUMS").open("a") as sums:
+        sums.write("ef" * 32 + "  patients/b\n")
+    assert run(block, evidence).stdout == "ef" * 32 + "\n"
+
+
+@needs_bash
+@pytest.mark.skipif(
+    not shutil.which("sha256sum") or not shutil.which("ssh-keygen"), reason="the commands are for Linux"
+)
+def test_the_other_checks_of_the_example_pass_and_notice_one_changed_byte(evidence: Path) -> None:
+    block = the_shell_block_after("**Other checks**")
+    done = run(block, evidence)
+    assert done.returncode == 0
+    seal, line, leaf, *signature = done.stdout.splitlines()
+    assert seal.split()[0] == json.loads(line)["seal"]["sha256"]
+    assert f"`{leaf.split()[0]}`" in DOCUMENT
+    assert 'Good "portability-archive-v1" signature for practice' in signature[0]
+    manifest = evidence / "manifest.jsonl"
+    manifest.write_bytes(manifest.read_bytes().replace(b"v1", b"v9", 1))
+    assert run(block, evidence).returncode != 0
