@@ -80,12 +80,14 @@ class S3(Uploads):
         """Nothing: the client belongs to the process."""
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        for entry in listing.objects(self._page, self._prefix + prefix, self.uri):
-            yield from self._relative(entry)
+        if not _is_text(prefix):
+            return iter(())  # no S3 key begins like this
+        return listing.objects(self._page, self._prefix, prefix, self.uri)
 
     def list_versions(self, prefix: str = "") -> Iterator[Entry]:
-        for entry in listing.versions(self._page, self._prefix + prefix, self.uri, trusted=self._settings.aws):
-            yield from self._relative(entry)
+        if not _is_text(prefix):
+            return iter(())
+        return listing.versions(self._page, self._prefix, prefix, self.uri, trusted=self._settings.aws)
 
     def describe(self, entry: Entry) -> Entry:
         if entry.kind != "object":
@@ -242,12 +244,6 @@ class S3(Uploads):
         if len(key_bytes(self._prefix + key)) > KEY_BYTES:
             return f"with its prefix the key is longer than {KEY_BYTES} bytes"
         return None
-
-    def _relative(self, entry: Entry) -> Iterator[Entry]:
-        key = entry.key.removeprefix(self._prefix)
-        # The empty object named like the prefix itself is how consoles show the folder that this place is.
-        if key or entry.size:
-            yield changed(entry, key=key)
 
 
 def _version(entry: Entry) -> dict[str, Any]:

@@ -31,25 +31,27 @@ class Page:
         return unquote_plus(text, errors="surrogateescape") if self.facts.get("EncodingType") == "url" else text
 
 
-def objects(fetch: Fetch, prefix: str, host: str) -> Iterator[Entry]:
-    """The current objects under the prefix, `key` still with the prefix. ListObjectsV2, or V1 where that is all there is."""
+def objects(fetch: Fetch, root: str, prefix: str, host: str) -> Iterator[Entry]:
+    """The current objects under root + prefix, keys relative to the root. ListObjectsV2, or V1 where that is all there is."""
     started = False
     try:
-        for entry in _pages(fetch, "list_objects_v2", prefix, host, _after_v2):
+        for entry in _pages(fetch, "list_objects_v2", root, prefix, host, _after_v2):
             started = True
             yield entry
     except UnsupportedError:
         if started:
             raise
-        yield from _pages(fetch, "list_objects", prefix, host, _after_v1)
+        yield from _pages(fetch, "list_objects", root, prefix, host, _after_v1)
 
 
-def versions(fetch: Fetch, prefix: str, host: str, *, trusted: bool) -> Iterator[Entry]:
-    """Versions and delete markers under the prefix, `key` still with the prefix; those of one key newest first.
+def versions(fetch: Fetch, root: str, prefix: str, host: str, *, trusted: bool) -> Iterator[Entry]:
+    """Versions and delete markers under root + prefix, keys relative to the root; those of one key newest first.
 
     `trusted`: the host is known to list versions and markers in their common order.
     """
-    yield from _pages(fetch, "list_object_versions", prefix, host, _after_version, None if trusted else in_true_order)
+    yield from _pages(
+        fetch, "list_object_versions", root, prefix, host, _after_version, None if trusted else in_true_order
+    )
 
 
 def in_true_order(page: list[Entry]) -> list[Entry]:
@@ -114,6 +116,7 @@ def read_page(data: bytes, host: str) -> Page:
 def _pages(
     fetch: Fetch,
     operation: str,
+    root: str,
     prefix: str,
     host: str,
     after: Callable[[Page], dict[str, str]],
@@ -123,14 +126,15 @@ def _pages(
     seen: set[tuple[str, ...]] = set()
     first: dict[str, str] | None = None
     while True:
-        page = read_page(fetch(operation, Prefix=prefix, EncodingType="url", **where), host)
+        page = read_page(fetch(operation, Prefix=root + prefix, EncodingType="url", **where), host)
         if page.items and page.items[0] == first:
             raise CorruptedError("the host sent the same listing page twice", host=host)
         first = page.items[0] if page.items else first
-        entries = [_entry(page, item, host) for item in page.items]
-        if not all(entry.key.startswith(prefix) for entry in entries):
-            raise CorruptedError("the host listed a key outside of the prefix that was asked for", host=host)
-        yield from arrange(entries) if arrange else entries
+        entries = [_entry(page, item, root, prefix, host) for item in page.items]
+        for entry in arrange(entries) if arrange else entries:
+            # The empty object named like the root itself is how consoles show the folder that this place is.
+            if entry.key or entry.size:
+                yield entry
         if page.facts["IsTruncated"].strip().lower() != "true":
             return
         where = after(page)
@@ -158,14 +162,19 @@ def _after_version(page: Page) -> dict[str, str]:
     return where
 
 
-def _entry(page: Page, item: dict[str, str], host: str) -> Entry:
+def _entry(page: Page, item: dict[str, str], root: str, prefix: str, host: str) -> Entry:
     try:
+        key = page.key(item["Key"])
+        if not key.startswith(root + prefix):
+            raise CorruptedError("the host listed a key outside of the prefix that was asked for", host=host)
         marker = item[""] == "DeleteMarker"
         modified = datetime.fromisoformat(item["LastModified"]) if item.get("LastModified") else None
+        if modified and not modified.tzinfo:
+            modified = modified.replace(tzinfo=UTC)
         return Entry(
-            key=page.key(item["Key"]),
+            key=key[len(root) :],
             size=None if marker else int(item["Size"]),
-            modified=modified.replace(tzinfo=modified.tzinfo or UTC) if modified else None,
+            modified=modified,
             digests={"etag": item["ETag"]} if item.get("ETag") else {},
             storage_class=item.get("StorageClass") or None,
             version=item.get("VersionId") or None,

@@ -283,6 +283,27 @@ def test_a_host_that_answers_tags_with_the_object_never_gets_tags_put_and_says_s
     assert list(stored.values()) == [b"<Tag>"]
 
 
+def test_a_host_without_conditions_is_checked_by_looking_first():
+    stored = {}
+
+    def host(method, path, query, headers, body):
+        if method == "PUT" and "If-None-Match" in headers:
+            return error(501, "NotImplemented")
+        if method == "PUT":
+            stored[path] = body
+            return 200, {"ETag": '"e"'}, b""
+        if query or path not in stored:
+            return error(501 if query else 404, "NotImplemented" if query else "NoSuchKey")
+        return 200, {"ETag": '"e"'}, stored[path]
+
+    with Host(host) as fake:
+        place = fake.place()
+        assert place.put(Entry(key="a", size=1), BytesStream(b"1")).size == 1
+        with pytest.raises(AlreadyExistsError):
+            place.put(Entry(key="a", size=1), BytesStream(b"2"))
+    assert list(stored.values()) == [b"1"]
+
+
 @pytest.mark.parametrize("key", ["a/../b", "./x", "/lead", "//x", "x/..", "..", "new\nline", "é +%#?&;=@", "t/"])
 @pytest.mark.parametrize("prefix", ["", "cabinet/données"])
 def test_keys_are_exact_on_the_wire(key, prefix):

@@ -261,6 +261,17 @@ def test_a_body_of_unknown_length_may_be_larger_than_one_request(moto):
     assert place.put(Entry(key="c"), BytesStream()).size == 0
 
 
+def test_the_folder_that_consoles_show_for_the_place_itself_is_no_object_of_it(moto):
+    location = moto.place(prefix="cabinet")
+    with moto.client() as client:
+        for key in ("cabinet/", "cabinet/a/", "cabinetry"):
+            client.put_object(Bucket=location.host, Key=key, Body=b"")
+    place = connect(location)
+    assert [entry.key for entry in place.list()] == ["a/"]
+    assert [entry.key for entry in place.list_versions()] == ["a/"]
+    assert list(place.list("\udce9")) == []
+
+
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is how a POSIX process dies at once")
 def test_a_put_that_is_killed_leaves_no_object(moto):
     location = moto.place()
