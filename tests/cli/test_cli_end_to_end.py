@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import servers
 from broken_s3 import broken_s3
 from commands import Ended, Run, command
 
@@ -179,6 +180,24 @@ def test_other_content_under_the_same_name_is_never_replaced(program: Run, tmp_p
     assert ended.out.startswith("NOT PROVEN\n")
     assert "scan.bin" in ended.out
     assert (tmp_path / "new" / "scan.bin").read_bytes() == b"theirs"
+
+
+def test_names_that_collide_are_refused_with_the_reason_unless_accepted(
+    run: Run, program: Run, moto: servers.S3Server, tmp_path: Path
+) -> None:
+    place = moto.place()
+    with moto.client() as client:
+        for key in ("patient", "patient/letter.txt"):
+            client.put_object(Bucket=place.host, Key=key, Body=key.encode())
+    credentials = ("--from-credentials", place.credentials)
+    planned = run("plan", "--from", place, "--to", tmp_path / "new", *credentials)
+    assert planned.code == 3
+    assert planned.out.startswith("NOT READY\n")
+    assert "name  patient/letter.txt" in planned.out
+    assert run("plan", "--from", place, "--to", tmp_path / "new", *credentials, "--accept", "name").code == 0
+    moved = program(*migrate(tmp_path, *credentials, source=place))
+    assert moved.code == 3
+    assert "1 name" in moved.out
 
 
 def test_the_evidence_folder_of_another_job(run: Run, copy: Path, tmp_path: Path) -> None:
