@@ -44,11 +44,10 @@ def census(job: Job, *, progress: Progress | None = None, keep: bool = True) -> 
 def _in_folder(job: Job, folder: Path, progress: Progress) -> CensusSummary:
     ledger = Ledger(folder)
     try:
-        if not ledger.get("phase"):
-            ledger.set("phase", "census")
-            ledger.set_json("identity", job.identity)
-        if ledger.get("phase") == "census":
+        ledger.claim(job.identity)
+        if ledger.get("phase") in {"", "census"}:
             take(job, ledger, progress)
+            ledger.set("phase", "plan")
         return summary(job, ledger)
     finally:
         ledger.close()
@@ -149,41 +148,35 @@ def _enrich(using: str, ledger: Ledger) -> None:
     """
     ledger.execute("DELETE FROM earlier")
     with open_evidence(using, "manifest.jsonl") as stream:
-        for line in ManifestReader(stream, name=using):
-            if line.kind != "skipped":
-                place = stored_path(line) if _is_stored(line) else key_bytes(line.key)
+        for told in ManifestReader(stream, name=using):
+            if told.kind != "skipped":
                 ledger.execute(
                     "INSERT OR REPLACE INTO earlier VALUES (?, ?, ?)",
-                    place,
-                    _order(line),
-                    line.to_line().decode(),
+                    _place(told),
+                    _order(told),
+                    told.to_line().decode(),
                 )
     histories = ledger.count("ord > 0") > 0
     for thing in list(ledger.things()):
-        found = _line_for(thing, ledger)
-        if found is None:
-            continue
-        line = found
-        if thing.size != line.size or thing.kind != line.kind:
+        line = _line_for(thing, ledger)
+        if line is None or thing.kind != line.kind:
             continue
         if _order(line) == UNVERSIONED and histories and ledger.count("origin = ?", key_bytes(thing.claim.key)) > 1:
             continue  # the source grew a history of its own: its order counts
-        values = parked(entry_of(line), lost(line))
+        # Another size is new content: it has its name back, and the attributes that it has now.
+        same = thing.size == line.size
+        values = parked(entry_of(line), lost(line)) if same else {}
         if line.order is not None:
             values |= {"version": line.version, "latest": line.latest}
         ledger.execute(
             "UPDATE things SET key = ?, ord = ?, overlay = ?, expect = ? WHERE id = ?",
             key_bytes(line.key),
             _order(line),
-            dump_values(values),
-            line.sha256,
+            json.dumps(values) if values else None,
+            line.sha256 if same else None,
             thing.id,
         )
-        ledger.execute(
-            "DELETE FROM earlier WHERE path = ? AND ord = ?",
-            stored_path(line) if _is_stored(line) else key_bytes(line.key),
-            _order(line),
-        )
+        ledger.execute("DELETE FROM earlier WHERE path = ? AND ord = ?", _place(line), _order(line))
     for (text,) in ledger.query("SELECT line FROM earlier"):
         line = Receipt.from_line(text.encode())
         entry = entry_of(line)
@@ -206,6 +199,10 @@ def _order(line: Receipt) -> int:
     return UNVERSIONED if line.order is None else line.order
 
 
+def _place(line: Receipt) -> bytes:
+    return stored_path(line) if _is_stored(line) else key_bytes(line.key)
+
+
 def _is_stored(line: Receipt) -> bool:
     """Whether the earlier destination held it, or only the manifest did."""
     return line.kind == "object" or not {"directory", "link", "delete_marker"} & lost(line)
@@ -222,10 +219,6 @@ def _line_for(thing: Thing, ledger: Ledger) -> Receipt | None:
         thing.ord,
     )
     return Receipt.from_line(rows[0][0].encode()) if rows else None
-
-
-def dump_values(values: dict[str, Any]) -> str | None:
-    return json.dumps(values) if values else None
 
 
 # -- the closing listing ------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import json
 import re
 import tomllib
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -276,8 +275,3 @@ def _inside(path: str, folder: str) -> bool:
 
 def dumps_schema() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def named(values: Mapping[str, Any]) -> str:
-    """A few values on one line, for messages about a job's identity."""
-    return ", ".join(f"{name} {value}" for name, value in values.items() if value)

@@ -16,7 +16,7 @@ from connectors import Entry
 from connectors.entry import from_dict, to_dict
 from connectors.keys import key_bytes, key_text
 from manifests.canonical import time_text
-from portability.errors import EvidenceError, PlaceError
+from portability.errors import EvidenceError, PlaceError, UsageError
 from portability.fidelity import Loss
 from portability.move import Begun, Failure, Moved, PartMoved
 from portability.outcome import Finding
@@ -202,6 +202,18 @@ class Ledger:
 
     def set_json(self, name: str, value: Any) -> None:
         self.set(name, json.dumps(value))
+
+    def claim(self, identity: Mapping[str, Any]) -> None:
+        """Make the folder this job's, or UsageError if it is another's: its evidence must not be mixed with ours."""
+        known = self.get_json("identity")
+        if known is not None and known != identity:
+            told = ", ".join(f"{name} {value}" for name, value in known.items() if value)
+            raise UsageError(
+                f"the evidence folder {self.folder} belongs to another job ({told})",
+                hint="use that job's own command, or another --evidence folder",
+            )
+        if known is None:
+            self.set_json("identity", identity)
 
     def touch(self) -> None:
         self.set("updated", time_text(datetime.now(UTC)))

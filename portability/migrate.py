@@ -22,9 +22,9 @@ from manifests.manifest import Summary
 from manifests.verdict import judge
 from portability import census as census_phase
 from portability import plan as plan_phase
-from portability.errors import InterruptedRunError, PlaceError, RefusedError, UsageError
+from portability.errors import InterruptedRunError, PlaceError, PortabilityError, RefusedError, UsageError
 from portability.evidence import copy_out
-from portability.job import Job, check, named, new_id
+from portability.job import Job, check, new_id
 from portability.ledger import NAME, Ledger
 from portability.links import link
 from portability.lock import FolderLock, is_held
@@ -93,7 +93,7 @@ def migrate(
         job.evidence.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise PlaceError(f"the evidence folder {job.evidence} cannot be made: {error.strerror}") from error
-    with FolderLock(job.evidence), _interruptible(job) as stopped:
+    with FolderLock(job.evidence), _interruptible(job, watched) as stopped:
         ledger = Ledger(job.evidence)
         try:
             _begin(job, ledger, delta)
@@ -101,19 +101,20 @@ def migrate(
         finally:
             ledger.close()
     if copy_evidence_to:
-        copy_out(job.evidence, list(FILES), copy_evidence_to)
+        try:
+            copy_out(job.evidence, list(FILES), copy_evidence_to)
+        except (ConnectorError, PortabilityError) as error:
+            word = "PROVEN" if outcome.proven else "NOT PROVEN"
+            raise PlaceError(
+                f"the run ended {word}, but its evidence could not be copied to {copy_evidence_to}: {error}",
+                hint=f"copy {job.evidence} yourself",
+            ) from error
     return outcome
 
 
 def _begin(job: Job, ledger: Ledger, delta: bool) -> None:
     """Go on with this folder's run, or start one; a finished run becomes the base of a delta."""
-    identity = job.identity
-    known = ledger.get_json("identity")
-    if known is not None and known != identity:
-        raise UsageError(
-            f"the evidence folder {job.evidence} belongs to another job ({named(known)})",
-            hint="use that job's own command, or another --evidence folder",
-        )
+    ledger.claim(job.identity)
     phase = ledger.get("phase")
     if phase in {"", "census"} and delta and not ledger.has_before:
         raise UsageError(
@@ -123,7 +124,6 @@ def _begin(job: Job, ledger: Ledger, delta: bool) -> None:
         _archive_evidence(job, ledger)
     if phase in {"", "finished"}:
         with ledger.transaction():
-            ledger.set_json("identity", identity)
             ledger.set("job", new_id())
             ledger.set("phase", "census")
             ledger.set("verdict", "")
@@ -189,7 +189,9 @@ class _Run:
             # The next run looks at the source and the destination again: the person may have made room.
             with self._ledger.transaction():
                 self._ledger.set("phase", "census")
-            raise RefusedError(f"nothing was moved: {obstacle}")
+            raise RefusedError(
+                f"nothing was moved: {obstacle}", hint="look before you move: portability plan, with the same options"
+            )
 
     def _transfer(self) -> None:
         destination = link(self._job.destination)
@@ -364,7 +366,7 @@ def status(folder: Path) -> Status:
 
 
 @contextmanager
-def _interruptible(job: Job) -> Iterator[Callable[[], bool]]:
+def _interruptible(job: Job, progress: Progress) -> Iterator[Callable[[], bool]]:
     """A question "stop?" that Ctrl-C, SIGTERM and the end of the run window answer with yes; a second Ctrl-C is not waited for."""
     asked = threading.Event()
     until = deadline(job.policy.until, datetime.now().astimezone()) if job.policy.until else None
@@ -374,6 +376,7 @@ def _interruptible(job: Job) -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
+        progress.note("finishing what is under way; once more stops at once")
 
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

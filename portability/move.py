@@ -462,7 +462,7 @@ def _version(step: Step, there: Entry | None, batch: Batch) -> Moved:
     if step.entry.kind == "delete_marker":
         if there is not None and there.kind != "delete_marker":
             raise DifferentContentError("the destination's history of this key is another one")
-        wanted = replace(step.entry, key=step.path)
+        wanted = _wanted(step.entry, step)
         stored = there or destination.put_marker(wanted)
         return _moved(step, wanted, stored, 0, None, adopted=there is not None)
     entry = described(source, step)

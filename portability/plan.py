@@ -292,7 +292,7 @@ def obstacle(job: Job, ledger: Ledger) -> str:
     other = int(ledger.query("SELECT count(*) FROM other")[0][0])
     if other and not job.merge:
         return (
-            f"the destination already holds {other:,} other things; choose an empty place, "
+            f"the destination already holds {other:,} other thing{'s' if other > 1 else ''}; choose an empty place, "
             "or pass --merge to leave them alone and bring ours beside them"
         )
     free = free_space(link(job.destination))

@@ -30,8 +30,9 @@ from portability.move import (
 from portability.pool import stream
 from portability.progress import Progress
 
-BATCH_TASKS = 64
-BATCH_BYTES = 64 << 20
+BATCH_TASKS = 32
+BATCH_BYTES = 32 << 20
+"""Of one batch: enough to keep a worker's connections busy, little enough that a kill loses seconds and progress moves."""
 
 
 @dataclass(slots=True)

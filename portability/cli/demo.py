@@ -24,7 +24,7 @@ from portability.cli.screen import Screen
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("portability-demo"),
     show_default=True,
-    help="Where the demonstration keeps its hosts and its evidence; a demonstration found there is replaced.",
+    help="Where the demonstration keeps its evidence: a new folder run-N for each run, nothing there is touched.",
 )
 def command(screen: Screen, *, folder: Path) -> int:
     """Move a made-up practice between two local hosts, and prove it.

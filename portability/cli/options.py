@@ -66,12 +66,13 @@ demand = click.option(
     type=click.Choice(["listed", "reported", "read"]),
     help="What counts as proof: name and size, the host's digest, or bytes read back and hashed.  [default: read]",
 )
+merge = click.option("--merge", is_flag=True, default=None, help="The destination may hold other things already.")
 terms = _group(
     demand,
     click.option(
         "--accept", multiple=True, metavar="REASON", help="Accept things skipped for this reason. Repeatable."
     ),
-    click.option("--merge", is_flag=True, default=None, help="The destination may hold other things already."),
+    merge,
     click.option("--using", metavar="EVIDENCE", help="Earlier evidence that gives lost attributes and versions back."),
 )
 speed = _group(

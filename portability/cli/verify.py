@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--credentials", metavar="REF", help=f"Reference to the credentials of that place: {options.REFERENCE}")
 @click.option("--evidence-credentials", metavar="REF", help="The same, for an EVIDENCE that is a url.")
 @options.demand
+@options.merge
 @click.option(
     "--findings", metavar="FILE", type=click.Path(dir_okay=False), help="Write all findings here, as JSON lines."
 )
@@ -41,6 +42,7 @@ def command(
     credentials: str | None,
     evidence_credentials: str | None,
     demand: Level | None,
+    merge: bool | None,
     findings: str | None,
     **flags: Any,
 ) -> int:
@@ -66,6 +68,7 @@ def command(
         credentials=credentials if not at else None,
         evidence_credentials=options.evidence_credentials(evidence, evidence_credentials),
         demands=demand or "read",
+        merge=bool(merge),
         findings=findings,
         policy=options.policy(flags, Policy()),
         progress=screen.progress(),
