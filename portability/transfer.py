@@ -258,8 +258,12 @@ class _Driver:
         large = self._large.get(answer.id)
         if large is not None and large.dropped:
             return
-        if large is not None and large.resumed and answer.problem in {"NotFound", "Changed", "InvalidKey"}:
-            # The upload of an earlier run is no longer there, or the object changed since: begin anew, once.
+        if (
+            large is not None
+            and large.resumed
+            and answer.problem in {"NotFound", "Changed", "InvalidKey", "Unsupported"}
+        ):
+            # The upload of an earlier run is gone or cannot be gone on with, or the object changed: begin anew, once.
             self._drop_parts(answer.id)
             self._ledger.forget_upload(answer.id)
             self._large[answer.id] = _Large(thing=large.thing)

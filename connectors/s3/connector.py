@@ -199,9 +199,8 @@ class S3(Uploads):
     def _has_tags(self) -> bool:
         if self._tags_claimed is None:
             try:
-                self._call("get_bucket_tagging", None)
-                # A host that ignores ?tagging answers with something else, in which there is no TagSet: no proof.
-                self._tags_claimed = False
+                # A host that ignores ?tagging answers with something else, in which there is no TagSet.
+                self._tags_claimed = bool(self._call("get_bucket_tagging", None).get("TagSet"))
             except NotFoundError as error:
                 if code_of(error) == "NoSuchBucket":
                     raise
