@@ -387,17 +387,16 @@ class Ledger:
     # -- a further run over the same places -----------------------------------------------------------------------
 
     def begin_delta(self) -> None:
-        """Keep the things of the finished run as `before`, and make room for a new census."""
-        with self.transaction():
-            self.execute("DROP TABLE IF EXISTS before")
-            self.execute(
-                "CREATE TABLE before AS SELECT key, ord, kind, mark, action, path, state, facts, sha256, bytes, losses, "
-                "attempts, received_at, adopted FROM things WHERE action IN ('copy', 'chain')"
-            )
-            self.execute("CREATE INDEX before_key ON before (key, ord)")
-            self.execute("CREATE INDEX before_path ON before (ifnull(path, key))")
-            for table in ("things", "uploads", "parts", "there", "findings", "earlier", "events"):
-                self.execute(f"DELETE FROM {table}")  # noqa: S608 - our own tables
+        """Keep the things of the finished run as `before`, and make room for a new census. Inside a transaction."""
+        self.execute("DROP TABLE IF EXISTS before")
+        self.execute(
+            "CREATE TABLE before AS SELECT key, ord, kind, mark, action, path, state, facts, sha256, bytes, losses, "
+            "attempts, received_at, adopted FROM things WHERE action IN ('copy', 'chain')"
+        )
+        self.execute("CREATE INDEX before_key ON before (key, ord)")
+        self.execute("CREATE INDEX before_path ON before (ifnull(path, key))")
+        for table in ("things", "uploads", "parts", "there", "findings", "earlier", "events"):
+            self.execute(f"DELETE FROM {table}")  # noqa: S608 - our own tables
         self.has_before = True
 
     # -- findings -------------------------------------------------------------------------------------------------

@@ -123,7 +123,9 @@ def _begin(job: Job, ledger: Ledger, delta: bool) -> None:
     if phase == "finished":
         _archive_evidence(job, ledger)
     if phase in {"", "finished"}:
-        with ledger.transaction():
+        with ledger.transaction():  # one, or a run killed in between would take the empty new things for those before
+            if phase == "finished":
+                ledger.begin_delta()
             ledger.set("job", new_id())
             ledger.set("phase", "census")
             ledger.set("verdict", "")
@@ -146,7 +148,6 @@ def _archive_evidence(job: Job, ledger: Ledger) -> None:
     for name in (*FILES, "findings.jsonl"):
         if (job.evidence / name).exists():
             os.replace(job.evidence / name, folder / name)  # noqa: PTH105 - Path.replace is the same call
-    ledger.begin_delta()
 
 
 class _Run:
