@@ -1,0 +1,1 @@
+"""What scripts/bench measures, with what, and how it is told."""
