@@ -38,6 +38,8 @@ class Capabilities:
     case_sensitive: bool
     connections: int
     """Operations that the host likes at once."""
+    hierarchical: bool = False
+    """Keys are paths of a tree: an object cannot be the folder of others."""
 
 
 class Connector(Protocol):

@@ -60,8 +60,7 @@ def take(job: Job, ledger: Ledger, progress: Progress) -> None:
     """
     progress.phase("census")
     with ledger.transaction():
-        ledger.execute("DROP INDEX IF EXISTS by_key")
-        ledger.execute("DROP INDEX IF EXISTS by_path")
+        ledger.unindex()
         ledger.execute("DELETE FROM things")
         ledger.set("census_began", time_text(datetime.now(UTC)))
     entries, versioned = listing(job)
@@ -156,27 +155,36 @@ def _enrich(using: str, ledger: Ledger) -> None:
                     _order(told),
                     told.to_line().decode(),
                 )
+    ledger.execute(
+        "CREATE TEMP TABLE renamed (id INTEGER PRIMARY KEY, key BLOB, ord INTEGER, overlay TEXT, expect TEXT)"
+    )
     histories = ledger.count("ord > 0") > 0
-    for thing in list(ledger.things()):
-        line = _line_for(thing, ledger)
+    for thing in ledger.things():
+        # A place that grew a history of its own has its own order; one that keeps none has the newest of each path.
+        alone = not histories or ledger.count("key = ?", key_bytes(thing.key)) == 1
+        line = _line_for(thing, ledger, alone=alone)
         if line is None or thing.kind != line.kind:
             continue
-        if _order(line) == UNVERSIONED and histories and ledger.count("origin = ?", key_bytes(thing.claim.key)) > 1:
-            continue  # the source grew a history of its own: its order counts
         # Another size is new content: it has its name back, and the attributes that it has now.
         same = thing.size == line.size
         values = parked(entry_of(line), lost(line)) if same else {}
         if line.order is not None:
             values |= {"version": line.version, "latest": line.latest}
         ledger.execute(
-            "UPDATE things SET key = ?, ord = ?, overlay = ?, expect = ? WHERE id = ?",
+            "INSERT INTO renamed VALUES (?, ?, ?, ?, ?)",
+            thing.id,
             key_bytes(line.key),
             _order(line),
             json.dumps(values) if values else None,
             line.sha256 if same else None,
-            thing.id,
         )
         ledger.execute("DELETE FROM earlier WHERE path = ? AND ord = ?", _place(line), _order(line))
+    ledger.unindex()  # names change places: on the way two things may have one name
+    ledger.execute(
+        "UPDATE things SET key = renamed.key, ord = renamed.ord, overlay = renamed.overlay, expect = renamed.expect "
+        "FROM renamed WHERE renamed.id = things.id"
+    )
+    ledger.execute("DROP TABLE renamed")
     for (text,) in ledger.query("SELECT line FROM earlier"):
         line = Receipt.from_line(text.encode())
         entry = entry_of(line)
@@ -193,6 +201,7 @@ def _enrich(using: str, ledger: Ledger) -> None:
             "skip" if gone else None,
             "gone" if gone else None,
         )
+    ledger.index()
 
 
 def _order(line: Receipt) -> int:
@@ -208,14 +217,12 @@ def _is_stored(line: Receipt) -> bool:
     return line.kind == "object" or not {"directory", "link", "delete_marker"} & lost(line)
 
 
-def _line_for(thing: Thing, ledger: Ledger) -> Receipt | None:
+def _line_for(thing: Thing, ledger: Ledger, *, alone: bool) -> Receipt | None:
+    """The earlier line of a thing: of a key with a history here that very order, otherwise the newest under its path."""
     rows = ledger.query(
-        "SELECT line FROM earlier WHERE path = ? AND (ord = ? OR ord = ? OR ? = ?) ORDER BY ord = ? DESC, ord DESC LIMIT 1",
+        "SELECT line FROM earlier WHERE path = ? AND (? OR ord = ?) ORDER BY ord DESC LIMIT 1",
         key_bytes(thing.claim.key),
-        thing.ord,
-        UNVERSIONED,
-        thing.ord,
-        UNVERSIONED,
+        alone,
         thing.ord,
     )
     return Receipt.from_line(rows[0][0].encode()) if rows else None

@@ -244,6 +244,11 @@ class Ledger:
             "(PARTITION BY key ORDER BY id DESC) - 1 AS place FROM things) AS ranked WHERE ranked.id = things.id"
         )
 
+    def unindex(self) -> None:
+        """Before names or many rows change."""
+        self.execute("DROP INDEX IF EXISTS by_key")
+        self.execute("DROP INDEX IF EXISTS by_path")
+
     def index(self) -> None:
         """After the census: keys are unique from here on. PlaceError if the host listed a thing twice."""
         try:
@@ -387,14 +392,19 @@ class Ledger:
     # -- a further run over the same places -----------------------------------------------------------------------
 
     def begin_delta(self) -> None:
-        """Keep the things of the finished run as `before`, and make room for a new census. Inside a transaction."""
-        self.execute("DROP TABLE IF EXISTS before")
-        self.execute(
-            "CREATE TABLE before AS SELECT key, ord, kind, mark, action, path, state, facts, sha256, bytes, losses, "
-            "attempts, received_at, adopted FROM things WHERE action IN ('copy', 'chain')"
+        """Keep what the finished run put as `before`, and make room for a new census. Inside a transaction.
+
+        What it did not put (it failed, or is gone from the source) is as the runs before left it, and still ours.
+        """
+        put = "FROM things WHERE action IN ('copy', 'chain') AND state = 'moved'"
+        columns = (
+            "key, ord, kind, mark, action, path, state, facts, sha256, bytes, losses, attempts, received_at, adopted"
         )
-        self.execute("CREATE INDEX before_key ON before (key, ord)")
-        self.execute("CREATE INDEX before_path ON before (ifnull(path, key))")
+        self.execute(f"CREATE TABLE IF NOT EXISTS before AS SELECT {columns} {put} AND 0")  # noqa: S608 - our own text
+        self.execute("CREATE INDEX IF NOT EXISTS before_key ON before (key, ord)")
+        self.execute("CREATE INDEX IF NOT EXISTS before_path ON before (ifnull(path, key))")
+        self.execute(f"DELETE FROM before WHERE (ifnull(path, key), ord) IN (SELECT ifnull(path, key), ord {put})")  # noqa: S608
+        self.execute(f"INSERT INTO before SELECT {columns} {put}")  # noqa: S608
         for table in ("things", "uploads", "parts", "there", "findings", "earlier", "events"):
             self.execute(f"DELETE FROM {table}")  # noqa: S608 - our own tables
         self.has_before = True

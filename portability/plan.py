@@ -84,6 +84,7 @@ class _Planner:
         kept = self._destination.capabilities
         self._preserves = kept.preserves
         self._case_sensitive = kept.case_sensitive
+        self._hierarchical = kept.hierarchical
         self._replays = "versions" in self._preserves and isinstance(self._destination, VersionWriter)
         self._folders: set[str] = set()
         self._history: tuple[str, bool] = ("", False)
@@ -137,7 +138,7 @@ class _Planner:
                 reason="cold",
                 detail=f"in {thing.claim.storage_class}: restore it at the host, then run again",
             )
-        if "directory" in self._preserves and (taken := self._file_above(path)):
+        if self._hierarchical and (taken := self._file_above(path)):
             return Decision(action="skip", reason="name", detail=f"a file is in the way of its folder: {taken}")
         if not self._case_sensitive and self._is_taken(path):
             return Decision(action="skip", reason="name", detail="another name differs only by case or normal form")

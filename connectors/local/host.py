@@ -81,6 +81,7 @@ class Local:
             digests=frozenset(),
             ranged=True,
             case_sensitive=CASE_SENSITIVE,
+            hierarchical=True,
             connections=min(16, 2 * (os.cpu_count() or 1)),
         )
 

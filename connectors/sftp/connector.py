@@ -68,6 +68,7 @@ class Sftp:
             digests=frozenset(),
             ranged=True,
             case_sensitive=True,
+            hierarchical=True,
             connections=self._connections,
         )
 
