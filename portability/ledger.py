@@ -400,11 +400,11 @@ class Ledger:
         columns = (
             "key, ord, kind, mark, action, path, state, facts, sha256, bytes, losses, attempts, received_at, adopted"
         )
-        self.execute(f"CREATE TABLE IF NOT EXISTS before AS SELECT {columns} {put} AND 0")  # noqa: S608 - our own text
+        self.execute(f"CREATE TABLE IF NOT EXISTS before AS SELECT {columns} {put} AND 0")
         self.execute("CREATE INDEX IF NOT EXISTS before_key ON before (key, ord)")
         self.execute("CREATE INDEX IF NOT EXISTS before_path ON before (ifnull(path, key))")
-        self.execute(f"DELETE FROM before WHERE (ifnull(path, key), ord) IN (SELECT ifnull(path, key), ord {put})")  # noqa: S608
-        self.execute(f"INSERT INTO before SELECT {columns} {put}")  # noqa: S608
+        self.execute(f"DELETE FROM before WHERE (ifnull(path, key), ord) IN (SELECT ifnull(path, key), ord {put})")  # noqa: S608 - our own text
+        self.execute(f"INSERT INTO before SELECT {columns} {put}")
         for table in ("things", "uploads", "parts", "there", "findings", "earlier", "events"):
             self.execute(f"DELETE FROM {table}")  # noqa: S608 - our own tables
         self.has_before = True
