@@ -26,7 +26,7 @@ DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha5
 _NEEDED = ("bagit.txt", BAG_INFO, PAYLOAD_LIST, "metadata/checkpoint.txt")
 _MANIFESTS = ("metadata/manifest.jsonl", "metadata/manifest.jsonl.age")
 _VERSIONS = ("0.93", "0.94", "0.95", "0.96", "0.97", "1.0")
-_OWN_LINE = re.compile(rb"([0-9a-f]{64})  ([^\n]+)")
+_OWN_LINES = {digits: re.compile(rb"([0-9a-f]{%d})  ([^\n]+)" % digits) for digits in (64, 128)}
 _LINE = re.compile(r"([0-9A-Fa-f]+)[ \t]+(\*?)(.+)", re.DOTALL)
 _ENDS = re.compile(r"\r\n|\r|\n")
 _LABEL = re.compile(r"([^:\s][^:]*):[ \t]?(.*)", re.DOTALL)
@@ -118,15 +118,17 @@ def read_list(lines: Iterable[bytes], file: str, report: Report) -> Iterator[tup
     Our lists are sorted by path bytes, so that a path listed twice is found without remembering all of them.
     """
     last = b""
+    of_payload = not file.startswith("tag")
+    form = _OWN_LINES[128 if file.endswith("-sha512.txt") else 64]
     for number, data in enumerate(lines, 1):
-        match = _OWN_LINE.fullmatch(data.removesuffix(b"\n")) if data.endswith(b"\n") else None
+        match = form.fullmatch(data.removesuffix(b"\n")) if data.endswith(b"\n") else None
         path = _utf8(match[2]) if match else None
         broken: tuple[str, str] | None = None
         if match is None:
-            broken = "V3", "not a line of 64 hex digits, two spaces and a path"
+            broken = "V3", "not a line of hex digits, two spaces and a path"
         elif path is None or not is_archive_path(path):
             broken = "V4", "a path that leads elsewhere"
-        elif (file == PAYLOAD_LIST) != path.startswith("data/"):
+        elif of_payload != path.startswith("data/"):
             broken = "V5", "a path that belongs into the other list"
         elif "%" in path:
             broken = "V16", "a percent sign, which programs decode in different ways"
