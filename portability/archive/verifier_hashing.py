@@ -1,0 +1,258 @@
+"""Reads and hashes the files of a tree on all cores: many small ones in batches, each large one by itself."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from portability.archive.verifier_tree import _BY_HANDLE, LocalTree, NotAFileError, Tree, open_file, open_folder
+
+BATCH = 500
+LARGE = 4 << 20
+"""A file of this size is handed back and gets a batch of its own, so that no core waits for another's queue."""
+
+_BUFFER = 1 << 18  # fits a core's cache
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Files and the digests which they must have, one for each algorithm, separated by blanks."""
+
+    algorithms: tuple[str, ...]
+    payload: bool
+    items: list[tuple[str, str]]
+    whole: bool = False
+    """Whether large files are hashed too, not handed back."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Hashed:
+    """What was found."""
+
+    payload: bool
+    octets: int = 0
+    files: int = 0
+    """Files whose digests are right, and their bytes."""
+    wrong: list[tuple[str, str, str]] = field(default_factory=list)
+    """Path, expected and found digests."""
+    missing: list[str] = field(default_factory=list)
+    unsafe: list[str] = field(default_factory=list)
+    """A link or a special file took the file's place since it was listed."""
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    large: list[tuple[str, str]] = field(default_factory=list)
+
+
+def hash_local(root: Path, batch: Batch) -> Hashed:
+    """Hash a batch of a local folder. Neighbours in a batch mostly share their folder, which is opened once."""
+    found = Hashed(payload=batch.payload)
+    if not _BY_HANDLE:
+        return hash_tree(LocalTree(root), batch)
+    buffer = bytearray(_BUFFER)
+    view = memoryview(buffer)
+    here, handle = None, -1
+    single = batch.algorithms[0] if len(batch.algorithms) == 1 else None
+    try:
+        for item in batch.items:
+            path, expected = item
+            folder, _, name = path.rpartition("/")
+            try:
+                if folder != here:
+                    if handle >= 0:
+                        os.close(handle)
+                        here, handle = None, -1
+                    handle = open_folder(root, folder)
+                    here = folder
+                file = open_file(handle, name)
+                try:
+                    count = os.readv(file, [buffer])
+                    if count == _BUFFER and not batch.whole and os.fstat(file).st_size >= LARGE:
+                        found.large.append(item)
+                        continue
+                    if single is not None and count < _BUFFER:
+                        digest, size = _short(single, file, view, count)
+                    else:
+                        digest, size = _long(batch.algorithms, lambda: os.readv(file, [buffer]), view, count)  # noqa: B023 - called at once
+                finally:
+                    os.close(file)
+            except OSError as error:
+                _refused(found, path, error)
+            else:
+                _compared(found, path, expected, digest, size)
+    finally:
+        if handle >= 0:
+            os.close(handle)
+    return found
+
+
+def hash_tree(tree: Tree, batch: Batch) -> Hashed:
+    """The same for any tree, through its `open`."""
+    found = Hashed(payload=batch.payload)
+    buffer = bytearray(_BUFFER)
+    view = memoryview(buffer)
+    for path, expected in batch.items:
+        try:
+            with tree.open(path) as stream:
+                read: Callable[[Any], int] = getattr(stream, "readinto")  # noqa: B009 - typeshed has it on subclasses only
+                digest, size = _long(batch.algorithms, lambda: read(buffer), view, read(buffer))  # noqa: B023 - called at once
+        except OSError as error:
+            _refused(found, path, error)
+        else:
+            _compared(found, path, expected, digest, size)
+    return found
+
+
+def _short(algorithm: str, file: int, view: memoryview, count: int) -> tuple[str, int]:
+    """A file that fits the buffer; a read may still be short of its end."""
+    while count < len(view) and (more := os.readv(file, [view[count:]])):
+        count += more
+    hasher = hashlib.new(algorithm, view[:count], usedforsecurity=False)
+    if count == len(view):
+        while more := os.readv(file, [view]):
+            hasher.update(view[:more])
+            count += more
+    return hasher.hexdigest(), count
+
+
+def _long(algorithms: tuple[str, ...], read: Callable[[], int], view: memoryview, count: int) -> tuple[str, int]:
+    hashers = [hashlib.new(name, usedforsecurity=False) for name in algorithms]
+    size = 0
+    while count:
+        size += count
+        for hasher in hashers:
+            hasher.update(view[:count])
+        count = read()
+    return " ".join(hasher.hexdigest() for hasher in hashers), size
+
+
+def _compared(found: Hashed, path: str, expected: str, digest: str, size: int) -> None:
+    if digest == expected:
+        found.files += 1
+        found.octets += size
+    else:
+        found.wrong.append((path, expected, digest))
+
+
+def _refused(found: Hashed, path: str, error: OSError) -> None:
+    if isinstance(error, NotAFileError):
+        found.unsafe.append(path)
+    elif isinstance(error, FileNotFoundError):
+        found.missing.append(path)
+    else:
+        found.unreadable.append((path, error.strerror or type(error).__name__))
+
+
+class Workers:
+    """Runs work on all cores, or here and now while there is little of it. For local folders: processes, as opening ten
+    thousand files a second is Python's own work; for other trees: threads, as they mostly wait."""
+
+    def __init__(self, tree: Tree, count: int | None) -> None:
+        self._tree = tree
+        self._local = isinstance(tree, LocalTree)
+        self.count = count or os.cpu_count() or 1
+        self._executor: Executor | None = None
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Start this elsewhere."""
+        if self._executor is None:
+            self._executor = _processes(self.count) if self._local else ThreadPoolExecutor(max(self.count, 8))
+        return self._executor.submit(work, *arguments)
+
+    def hash(self, batch: Batch) -> Future[Hashed]:
+        """Hash a batch elsewhere."""
+        return self.submit(*self._work(batch))
+
+    def hash_here(self, batch: Batch) -> Hashed:
+        """Hash a batch in this thread."""
+        work, *arguments = self._work(batch)
+        hashed: Hashed = work(*arguments)
+        return hashed
+
+    def _work(self, batch: Batch) -> tuple[Any, ...]:
+        if isinstance(self._tree, LocalTree):
+            return hash_local, self._tree.folder, batch
+        return hash_tree, self._tree, batch
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+
+
+class Hashing:
+    """Gathers files into batches and settles what comes back, with a bounded number of batches under way."""
+
+    def __init__(self, workers: Workers, settle: Callable[[Hashed], None]) -> None:
+        self._workers = workers
+        self._settle = settle
+        self._gathered: dict[tuple[tuple[str, ...], bool], list[tuple[str, str]]] = {}
+        self._under_way: dict[Future[Hashed], Batch] = {}
+
+    def add(self, path: str, algorithms: tuple[str, ...], digests: str, *, payload: bool) -> None:
+        items = self._gathered.setdefault((algorithms, payload), [])
+        items.append((path, digests))
+        if len(items) >= BATCH:
+            del self._gathered[algorithms, payload]
+            self._submit(Batch(algorithms=algorithms, payload=payload, items=items))
+
+    def finish(self) -> None:
+        """Hash what is left and wait for everything."""
+        for (algorithms, payload), items in self._gathered.items():
+            self._submit(Batch(algorithms=algorithms, payload=payload, items=items), last=True)
+        self._gathered = {}
+        while self._under_way:
+            self._settle_some()
+
+    def _submit(self, batch: Batch, *, last: bool = False) -> None:
+        if last and not self._under_way:  # few files altogether: no process starts for them
+            self._settled(self._workers.hash_here(batch), batch)
+            return
+        while len(self._under_way) > 3 * self._workers.count:
+            self._settle_some()
+        self._under_way[self._workers.hash(batch)] = batch
+
+    def _settle_some(self) -> None:
+        for future in wait(self._under_way, return_when=FIRST_COMPLETED).done:
+            self._settled(future.result(), self._under_way.pop(future))
+
+    def _settled(self, hashed: Hashed, batch: Batch) -> None:
+        self._settle(hashed)
+        for item in hashed.large:
+            alone = Batch(algorithms=batch.algorithms, payload=batch.payload, items=[item], whole=True)
+            if len(hashed.large) == 1 and not self._under_way:
+                self._settle(self._workers.hash_here(alone))
+            else:
+                self._under_way[self._workers.hash(alone)] = alone
+
+
+def _processes(count: int) -> Executor:
+    # A fork is ten times faster than any other start, and safe while no other thread holds a lock.
+    if sys.platform == "linux" and threading.active_count() == 1:
+        method = "fork"
+    else:
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload([__name__])
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+
+
+def _begin() -> None:
+    # Ctrl-C reaches the whole terminal: the driver decides. A killed driver cannot tell its workers: they watch it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,136 @@
+"""The evidence inside an archive: manifest, checkpoint and payload list agree line by line (V19, V20, delta archives)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from manifests.digests import Readable
+from manifests.errors import ManifestError
+from manifests.manifest import ManifestReader, Summary
+from manifests.tree import Checkpoint
+from portability.archive.verifier_findings import Findings
+from portability.archive.verifier_tree import LocalTree
+
+MANIFEST, CHECKPOINT = "metadata/manifest.jsonl", "metadata/checkpoint.txt"
+CRATE = "data/ro-crate-metadata.json"
+"""The one payload file that no line names."""
+
+Decrypt = Callable[[Readable], BinaryIO]
+
+
+def new_secret() -> bytes:
+    """For marks: with a fresh one nobody can prepare two places with one mark."""
+    return os.urandom(16)
+
+
+def mark(path: str, digest: str, secret: bytes) -> int:
+    """64 bits that stand for a path and its digest: a million of them fit into memory where a million paths do not."""
+    data = hashlib.blake2b(f"{digest} {path}".encode(), digest_size=8, key=secret).digest()
+    return int.from_bytes(data, "little")
+
+
+@dataclass(slots=True, kw_only=True)
+class Scan:
+    """What a manifest says, and where it says that its bytes are."""
+
+    summary: Summary | None = None
+    error: ManifestError | None = None
+    stored: array[int] = field(default_factory=lambda: array("Q"))
+    """Marks of what is stored in this archive."""
+    elsewhere: dict[str, array[int]] = field(default_factory=dict)
+    """Marks of what is stored in other archives, by archive id."""
+
+
+def scan_local(root: Path, name: str, secret: bytes) -> Scan:
+    """Read the clear manifest of a local archive; runs in a process of its own."""
+    with LocalTree(root).open(name) as stream:
+        return scan(stream, secret)
+
+
+def scan(stream: Readable, secret: bytes) -> Scan:
+    """Read a manifest strictly, to its end."""
+    found = Scan()
+    try:
+        reader = ManifestReader(stream)
+        for line in reader.lines():
+            for archive, path, digest in places(line):
+                marks = found.stored if archive is None else found.elsewhere.setdefault(archive, array("Q"))
+                marks.append(mark(path, digest, secret))
+        found.summary = reader.summary
+    except ManifestError as error:
+        found.error = error
+    return found
+
+
+def places(line: Mapping[str, Any]) -> Iterator[tuple[str | None, str, str]]:
+    """Archive id (None: this one), path and digest of the bytes which a line says are stored."""
+    if "stored_in" in line:
+        there = line["stored_in"]
+        yield str(there.get("archive")), str(there.get("path")), line.get("sha256", "")
+    elif "path" in line:
+        digest = line["age"].get("sha256", "") if "age" in line else line.get("sha256", "")
+        yield None, line["path"], str(digest)
+
+
+class PayloadMarks:
+    """Marks of the payload list, gathered while it passes by."""
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = secret
+        self.marks = array("Q")
+
+    def add(self, path: str, digest: str) -> None:
+        if path != CRATE:
+            self.marks.append(mark(path, digest, self.secret))
+
+
+def compare(
+    scanned: Scan,
+    listed: PayloadMarks,
+    again: Callable[[], BinaryIO],
+    list_again: Callable[[], Iterator[tuple[str, str]]],
+    findings: Findings,
+) -> None:
+    """V20: lines and payload list name the same files with the same digests. What differs is looked up in a second pass."""
+    difference = set(scanned.stored).symmetric_difference(listed.marks)
+    if not difference:
+        return
+    with again() as stream:
+        for number, line in enumerate(ManifestReader(stream).lines(), 2):
+            for archive, path, digest in places(line):
+                if archive is None and mark(path, digest, listed.secret) in difference:
+                    message = "the manifest names a file which the payload list does not have with this digest"
+                    findings.add("V20", message, path, line=number, expected=digest)
+    for path, digest in list_again():
+        if path != CRATE and mark(path, digest, listed.secret) in difference:
+            findings.add("V20", "no line of the manifest names this payload file with this digest", path, found=digest)
+
+
+def check_checkpoint(data: bytes | None, summary: Summary, findings: Findings) -> None:
+    """V19: the root in portable form is the root of the lines."""
+    if data is None:
+        findings.add("V19", "the checkpoint is missing", CHECKPOINT)
+        return
+    try:
+        stated = Checkpoint.from_bytes(data)
+    except ManifestError as error:
+        findings.add("V19", error.message, CHECKPOINT)
+        return
+    if stated != summary.checkpoint:
+        found = f"{stated.count} lines, root {stated.root}"
+        expected = f"{summary.checkpoint.count} lines, root {summary.checkpoint.root}"
+        findings.add("V19", "the checkpoint is not that of the manifest", CHECKPOINT, expected=expected, found=found)
+
+
+def missing_from(wanted: array[int], base: Iterator[tuple[str, str]], secret: bytes) -> int:
+    """How many of the marks the payload list of a base archive does not have."""
+    left = set(wanted)
+    for path, digest in base:
+        left.discard(mark(path, digest, secret))
+    return len(left)

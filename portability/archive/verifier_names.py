@@ -1,0 +1,135 @@
+"""Names of payload files: those that some file system merges or refuses (V17), and files that were recomposed on the way."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import unicodedata
+from array import array
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+
+from manifests.bagit import Severity
+from manifests.names import broken_rule, fold
+
+# Segments of which one look shows that they keep S1 to S9: most of them. Whatever could be a device, a short name or
+# litter is left to the slow look.
+_PLAIN = re.compile(
+    r"(?!con|prn|aux|nul|com|lpt|thumbs|ehthumbs|desktop)[A-Za-z0-9](?:[A-Za-z0-9 _.,=()+-]{0,120}[A-Za-z0-9])?",
+    re.IGNORECASE,
+)
+_LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+
+
+def is_litter(path: str) -> bool:
+    """Whether a file manager left this file behind (V18)."""
+    name = path.rpartition("/")[2]
+    return name in _LITTER or name.startswith("._")
+
+
+def nfc(path: str) -> str:
+    return unicodedata.normalize("NFC", path)
+
+
+def broken_name(path: str) -> tuple[str, Severity] | None:
+    """The first of S1 to S9 that a path below data/ breaks, and how bad that is."""
+    folder, _, name = path.rpartition("/")
+    if _PLAIN.fullmatch(name) is None and (rule := _broken(name)):
+        return rule
+    return _broken_folder(folder)
+
+
+@lru_cache(maxsize=4096)
+def _broken_folder(folder: str) -> tuple[str, Severity] | None:
+    segments = folder.split("/")
+    if segments[:3] == ["data", "files", "_long"]:
+        del segments[2]  # where the writer itself puts what is too long
+    return next((rule for segment in segments if (rule := _broken(segment))), None)
+
+
+def _broken(segment: str) -> tuple[str, Severity] | None:
+    rule = broken_rule(segment)
+    if rule is None:
+        return None
+    # Which code points are unassigned depends on the version of Unicode: a newer writer may have known them.
+    assigned = "".join("x" if unicodedata.category(character) == "Cn" else character for character in segment)
+    return rule, Severity.WARN if assigned != segment and broken_rule(assigned) is None else Severity.REJECT
+
+
+class Folds:
+    """Finds paths that fold alike, in 8 bytes a path: equal folds have equal hashes, the few suspects are looked at again."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+        self._folders: list[str] = []
+
+    def add(self, path: str) -> None:
+        """A payload path; paths come in order, so that every folder is entered once."""
+        self._hashes.append(_hash(path))
+        *folders, _ = path.split("/")
+        if folders != self._folders:
+            self._hashes.extend(_hash("/".join(folders[:depth])) for depth in self._entered(folders))
+            self._folders = folders
+
+    def _entered(self, folders: list[str]) -> range:
+        same = 0
+        for one, other in zip(folders, self._folders, strict=False):
+            if one != other:
+                break
+            same += 1
+        return range(same + 1, len(folders) + 1)
+
+    def suspects(self) -> frozenset[int]:
+        """Hashes that came more than once."""
+        if len(set(self._hashes)) == len(self._hashes):
+            return frozenset()
+        ordered = sorted(self._hashes)
+        return frozenset(one for one, other in pairwise(ordered) if one == other)
+
+
+def _hash(path: str) -> int:
+    return hash(path.lower() if path.isascii() else fold(path))
+
+
+def merged(paths: Iterator[str], suspects: frozenset[int]) -> Iterator[tuple[str, str]]:
+    """Pairs of different paths (or folders) that fold alike, among the suspects."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        segments = path.split("/")
+        for depth in range(1, len(segments) + 1):
+            part = "/".join(segments[:depth])
+            if _hash(part) in suspects:
+                other = seen.setdefault(fold(part), part)
+                if other != part:
+                    yield other, part
+
+
+class Strays:
+    """Listed paths without a file and files without a listing, to be matched by their NFC form; kept on disk."""
+
+    def __init__(self) -> None:
+        self._scratch = sqlite3.connect("")  # a temporary file that goes with the connection
+        self._scratch.execute("CREATE TABLE listed (path TEXT, nfc TEXT, algorithms TEXT, digests TEXT)")
+        self._scratch.execute("CREATE TABLE found (path TEXT, nfc TEXT)")
+        self._scratch.execute("CREATE INDEX by_nfc ON found (nfc)")
+
+    def missing(self, path: str, algorithms: str, digests: str) -> None:
+        self._scratch.execute("INSERT INTO listed VALUES (?, ?, ?, ?)", (path, nfc(path), algorithms, digests))
+
+    def unlisted(self, path: str) -> None:
+        self._scratch.execute("INSERT INTO found VALUES (?, ?)", (path, nfc(path)))
+
+    def matched(self) -> Iterator[tuple[str, str, str, list[str]]]:
+        """Each listed path with its digests and the files that may be it."""
+        for path, form, algorithms, digests in self._scratch.execute("SELECT * FROM listed ORDER BY rowid"):
+            found = [row[0] for row in self._scratch.execute("SELECT path FROM found WHERE nfc = ? LIMIT 3", (form,))]
+            yield path, algorithms, digests, found
+
+    def left(self) -> Iterator[str]:
+        """Files that no listed path is."""
+        rows = self._scratch.execute("SELECT path FROM found WHERE nfc NOT IN (SELECT nfc FROM listed) ORDER BY rowid")
+        return (row[0] for row in rows)
+
+    def close(self) -> None:
+        self._scratch.close()
