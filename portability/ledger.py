@@ -130,21 +130,30 @@ class Ledger:
             self._db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise PlaceError(f"the evidence folder {folder} cannot be used: {error}") from error
-        with self._guard():
-            if not read_only:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-            if self._db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'events'").fetchone()[0] == 0:
-                if read_only:
-                    raise EvidenceError(f"{self._path} is empty: the run was stopped before it began")
-                with self.transaction():
-                    for statement in filter(str.strip, _SCHEMA.split(";")):
-                        self._db.execute(statement)
-                    self.set("format", FORMAT)
-            if self.get("format") != FORMAT:
-                raise EvidenceError(f"{self._path} is no ledger that this version knows")
+        try:
+            self._begin(read_only)
+        except BaseException:
+            self._db.close()
+            raise
         self.has_before = bool(self.query("SELECT 1 FROM sqlite_master WHERE name = 'before'"))
         """Whether this is a delta run, with the things of the run before in the table `before`."""
+
+    def _begin(self, read_only: bool) -> None:
+        tables = {name for (name,) in self.query("SELECT name FROM sqlite_master")}
+        if tables and "meta" not in tables:
+            raise EvidenceError(f"{self._path} is another program's database")
+        if not tables and read_only:
+            raise EvidenceError(f"{self._path} is empty: the run was stopped before it began")
+        if not read_only:
+            self.query("PRAGMA journal_mode=WAL")
+            self.query("PRAGMA synchronous=FULL")
+        if not tables:
+            with self.transaction():
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    self._db.execute(statement)
+                self.set("format", FORMAT)
+        if self.get("format") != FORMAT:
+            raise EvidenceError(f"{self._path} is no ledger that this version knows")
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -272,10 +281,15 @@ class Ledger:
                             "SELECT min(ord) FROM there WHERE key = ?", (key_bytes(entry.key),)
                         ).fetchone()[0]
                         place = (0 if place is None else place) - 1
-                    self._db.execute(
-                        "INSERT INTO there (key, ord, entry) VALUES (?, ?, ?)",
-                        (key_bytes(entry.key), place, dump(entry)),
-                    )
+                    try:
+                        self._db.execute(
+                            "INSERT INTO there (key, ord, entry) VALUES (?, ?, ?)",
+                            (key_bytes(entry.key), place, dump(entry)),
+                        )
+                    except sqlite3.IntegrityError as error:
+                        raise PlaceError(
+                            "the destination listed a thing twice: its listing cannot be trusted"
+                        ) from error
             count += len(page)
             yield count
         if versions:
