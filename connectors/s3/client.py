@@ -142,7 +142,11 @@ def _client(wanted: Settings, checked_reads: bool, pid: int, environment: tuple[
         aws_session_token=wanted.token,
         config=Config(
             signature_version=UNSIGNED if wanted.anonymous else None,
-            s3={"addressing_style": wanted.style},
+            # Where nobody on the way can change the bytes, hashing all of them once more for the signature proves nothing.
+            s3={
+                "addressing_style": wanted.style,
+                "payload_signing_enabled": _is_open(wanted.endpoint),
+            },
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             # One silent repeat, for a kept connection that the host had closed; real retries are the caller's.
@@ -167,6 +171,12 @@ def _client(wanted: Settings, checked_reads: bool, pid: int, environment: tuple[
 @lru_cache(maxsize=8)
 def _session(profile: str | None, pid: int, environment: tuple[tuple[str, str], ...]) -> boto3.session.Session:
     return boto3.session.Session(profile_name=profile)
+
+
+def _is_open(endpoint: str | None) -> bool:
+    """Whether requests travel to another machine without encryption."""
+    parts = urlsplit(endpoint or "https:")
+    return parts.scheme == "http" and not _loopback(parts.hostname or "")
 
 
 def _loopback(host: str) -> bool:

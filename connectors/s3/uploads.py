@@ -20,12 +20,13 @@ from connectors.protocols import Stream
 from connectors.s3.attributes import tags_held, to_put
 from connectors.s3.client import Settings
 from connectors.s3.errors import code_of
-from connectors.streams import BLOCK
 
 MIB = 1 << 20
 PART = 16 * MIB
 """Bytes of a part; also what `put` sends in one request."""
 PARTS = 10_000
+_READ = MIB
+"""Bytes asked of a body at once: with less, the layers beneath `read` cost as much as the bytes."""
 OBJECT_BYTES = 5 << 40
 
 
@@ -202,7 +203,7 @@ class Uploads(ABC):
         data = bytearray(size)
         view = memoryview(data)
         seen = 0
-        while seen < size and (piece := body.read(min(BLOCK, size - seen))):
+        while seen < size and (piece := body.read(min(_READ, size - seen))):
             if len(piece) > size - seen:
                 raise self._too_long(entry)
             view[seen : seen + len(piece)] = piece
