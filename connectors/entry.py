@@ -65,6 +65,8 @@ class Entry:
     host: Mapping[str, Any] = field(default_factory=_nothing)
     """Plain JSON values: "acl", "lock", "legal_hold", "redirect", "encryption", "parts", "special" (socket, fifo, device)."""
     posix: Posix | None = None
+    locator: str | None = None
+    """Where the connector finds the bytes if not under the key; its own business, never evidence."""
 
     def __post_init__(self) -> None:
         if self.modified is not None and self.modified.tzinfo is None:

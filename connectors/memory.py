@@ -153,6 +153,7 @@ class Memory:
             digests={"md5": hashlib.md5(data, usedforsecurity=False).hexdigest()} if entry.kind == "object" else {},
             storage_class=None,
             host={},
+            locator=None,
         )
         kept = self._place.things.setdefault(entry.key, [])
         if not self._versioned:

@@ -33,10 +33,10 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE things (
   id INTEGER PRIMARY KEY, key BLOB NOT NULL, ord INTEGER NOT NULL, kind TEXT NOT NULL, size INTEGER, claim TEXT NOT NULL,
   origin BLOB NOT NULL, mark TEXT NOT NULL, overlay TEXT, expect TEXT,
-  action TEXT, reason TEXT, detail TEXT, path BLOB, replace INTEGER NOT NULL DEFAULT 0,
+  action TEXT, reason TEXT, detail TEXT, path BLOB, by_content TEXT, replace INTEGER NOT NULL DEFAULT 0,
   state TEXT NOT NULL DEFAULT 'planned',
   facts TEXT, sha256 TEXT, bytes INTEGER, losses TEXT, attempts INTEGER NOT NULL DEFAULT 0, received_at TEXT, salt TEXT,
-  adopted INTEGER NOT NULL DEFAULT 0, problem TEXT, message TEXT, expected TEXT, found TEXT,
+  adopted INTEGER NOT NULL DEFAULT 0, stored TEXT, problem TEXT, message TEXT, expected TEXT, found TEXT,
   evidence TEXT NOT NULL DEFAULT 'none', checked INTEGER NOT NULL DEFAULT 0, carried INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE uploads (thing INTEGER PRIMARY KEY, token TEXT NOT NULL, part_size INTEGER NOT NULL, facts TEXT NOT NULL);
 CREATE TABLE parts (thing INTEGER, number INTEGER, size INTEGER NOT NULL, sha256 TEXT NOT NULL, tag TEXT NOT NULL,
@@ -53,8 +53,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS by_key ON things (key, ord);
 CREATE INDEX IF NOT EXISTS by_path ON things (ifnull(path, key)) WHERE action IN ('copy', 'chain');
 """
 _COLUMNS = (
-    "id, key, ord, kind, size, claim, overlay, expect, action, reason, detail, path, replace, state, facts, sha256, bytes, "
-    "losses, attempts, received_at, salt, adopted, problem, message, expected, found, evidence, checked"
+    "id, key, ord, kind, size, claim, overlay, expect, action, reason, detail, path, by_content, replace, state, facts, sha256, bytes, "
+    "losses, attempts, received_at, salt, adopted, stored, problem, message, expected, found, evidence, checked"
 )
 
 
@@ -77,6 +77,8 @@ class Thing:
     detail: str | None
     path: str
     """The destination's key."""
+    by_content: str | None
+    """The destination's folder in which the bytes stand under their own SHA-256; `path` follows when they have passed."""
     replace: bool
     state: str
     """planned, moved, failed."""
@@ -88,6 +90,8 @@ class Thing:
     received_at: str | None
     salt: str | None
     adopted: bool
+    stored: Mapping[str, Any] | None
+    """Size and SHA-256 of what the destination holds, where that is not what passed."""
     problem: str | None
     message: str | None
     expected: str | None
@@ -107,6 +111,7 @@ def _thing(row: tuple[Any, ...]) -> Thing:
     values["claim"] = from_dict(json.loads(values["claim"]))
     values["overlay"] = json.loads(values["overlay"]) if values["overlay"] else {}
     values["path"] = key_text(values["path"]) if values["path"] is not None else key
+    values["stored"] = json.loads(values["stored"]) if values["stored"] else None
     values["facts"] = from_dict(json.loads(values["facts"])) if values["facts"] else None
     values["losses"] = tuple((name, parked) for name, parked in json.loads(values["losses"] or "[]"))
     for name in ("replace", "adopted", "checked"):
@@ -339,7 +344,7 @@ class Ledger:
     def settle_moved(self, answer: Moved) -> None:
         self.execute(
             "UPDATE things SET state = 'moved', facts = ?, sha256 = ?, bytes = ?, losses = ?, attempts = attempts + ?, "
-            "received_at = ?, salt = ?, adopted = ?, problem = NULL, message = NULL, evidence = 'none', checked = 0 WHERE id = ?",
+            "received_at = ?, salt = ?, adopted = ?, stored = ?, path = ifnull(?, path), problem = NULL, message = NULL, evidence = 'none', checked = 0 WHERE id = ?",
             json.dumps(answer.facts),
             answer.sha256,
             answer.size,
@@ -348,6 +353,8 @@ class Ledger:
             answer.received_at,
             answer.salt,
             answer.adopted,
+            json.dumps(answer.stored) if answer.stored else None,
+            key_bytes(answer.path) if answer.path is not None else None,
             answer.id,
         )
         self.execute("DELETE FROM uploads WHERE thing = ?", answer.id)

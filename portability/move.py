@@ -48,6 +48,8 @@ class Step:
     id: int
     entry: Entry
     path: str
+    by_content: str = ""
+    """Instead of `path`: a folder in which the bytes stand under their own SHA-256."""
     overlay: Mapping[str, Any] = field(default_factory=dict)
     """Parked values from earlier evidence."""
     expect: str | None = None
@@ -134,6 +136,10 @@ class Moved:
     salt: str
     adopted: bool = False
     """It was there already, with equal bytes."""
+    path: str | None = None
+    """Where it went, when only its bytes could tell."""
+    stored: Mapping[str, Any] | None = None
+    """Size and SHA-256 of what the destination wrote, where that is not what passed (a ciphertext)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,8 +330,7 @@ class _Expecting:
         piece = self._body.read(size)
         if (not piece or self._body.count == self._size) and self._body.sha256 != self._sha256:
             raise CorruptedError(
-                "the source's bytes are not those of the earlier evidence: damaged or changed since; "
-                "migrate without --using to take them as they are",
+                "the source's bytes are not those that its evidence knows: damaged or changed since",
                 host=self._place,
                 key=self._key,
             )
@@ -338,6 +343,9 @@ class _Expecting:
 def _copy(step: Step, batch: Batch) -> Moved:
     source, destination = link(batch.source), link(batch.destination)
     entry = described(source, step)
+    if step.by_content:  # read twice: the name is known only when the bytes have passed
+        digest, _ = digest_of(_body(source, entry, batch))
+        step = replace(step, path=f"{step.by_content}/{digest[:2]}/{digest}", expect=step.expect or digest)
     wanted = _wanted(entry, step)
     try:
         stored, body = _put(
@@ -360,8 +368,11 @@ def _put(
     body = Digesting(_body(source, entry, batch))
     try:
         stream: Stream = body
-        if step.expect is not None and entry.kind == "object":
-            stream = _Expecting(body, entry.size, step.expect, source.uri, entry.key)
+        # What a source states and is true by its own capabilities, or what earlier evidence says, must hold before publishing.
+        stated = entry.digests.get("sha256") if "sha256" in source.capabilities.digests else None
+        expect = step.expect or stated
+        if expect is not None and entry.kind == "object":
+            stream = _Expecting(body, entry.size, expect, source.uri, entry.key)
         stored = put(wanted, stream)
     finally:
         body.close()
@@ -384,6 +395,8 @@ def _moved(step: Step, wanted: Entry, stored: Entry, size: int, sha256: str | No
         received_at=time_text(datetime.now(UTC)),
         salt=new_salt(),
         adopted=adopted,
+        path=step.path if step.by_content else None,
+        stored=stored.host.get("stored"),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from portability.census import KEPT_VERSIONS
 from portability.census import summary as census_summary
 from portability.fidelity import Loss
 from portability.job import Job
+from portability.layout import Layout, Naming
 from portability.ledger import PAGE, Ledger, Thing
 from portability.links import link
 from portability.outcome import Counts, Finding, PlanSummary
@@ -46,6 +48,8 @@ class Decision:
     detail: str | None = None
     path: str | None = None
     """The destination's key where it differs."""
+    by_content: str | None = None
+    """Its folder for bytes that stand under their own SHA-256."""
     losses: tuple[Loss, ...] = ()
 
 
@@ -67,7 +71,7 @@ def make(job: Job, ledger: Ledger, progress: Progress) -> None:
         tally.add(thing.key, kind, size=thing.size, order=thing.order)
         planner.write(thing, decision)  # at once, not by the page: later decisions ask which paths are taken
         progress.step(1)
-    planner.end()
+    planner.close()
     with ledger.transaction():
         ledger.set_json("census", tally.census(ledger.get("census_at")).to_dict())
     _look_at_destination(job, ledger)
@@ -87,6 +91,10 @@ class _Planner:
         self._hierarchical = kept.hierarchical
         self._replays = "versions" in self._preserves and isinstance(self._destination, VersionWriter)
         self._folders: set[str] = set()
+        self._stack = ExitStack()
+        self._layout = (
+            self._stack.enter_context(self._destination.naming()) if isinstance(self._destination, Layout) else None
+        )
         self._history: tuple[str, bool] = ("", False)
         self._open = False
         self._written = 0
@@ -101,6 +109,8 @@ class _Planner:
             return Decision(action="skip", reason=str(entry.host.get("special", "other")))
         if self._job.selection.excludes(thing.key):
             return Decision(action="skip", reason="excluded")
+        if self._layout is not None:
+            return self._laid_out(thing, self._layout)
         path = thing.key
         losses: tuple[Loss, ...] = ()
         if thing.order is not None and self._has_history(thing):
@@ -123,6 +133,22 @@ class _Planner:
             action="copy", path=path if path != thing.key else None, losses=losses
         )
 
+    def _laid_out(self, thing: Thing, naming: Naming) -> Decision:
+        """In an archive: bytes have a place of its choosing, everything else is in the line."""
+        if thing.kind != "object":
+            return Decision(action="park")
+        slot = naming.slot(thing.key, latest=thing.order is None or self._is_latest(thing))
+        return self._cold(thing) or Decision(action="copy", path=slot.path or None, by_content=slot.by_content or None)
+
+    def _cold(self, thing: Thing) -> Decision | None:
+        if thing.claim.storage_class not in COLD or self._is_restored(thing.claim):
+            return None
+        return Decision(
+            action="skip",
+            reason="cold",
+            detail=f"in {thing.claim.storage_class}: restore it at the host, then run again",
+        )
+
     def _refusal(self, thing: Thing, path: str) -> Decision | None:
         try:
             # A marker has no bytes to refuse: what is asked is whether its key can be held.
@@ -132,12 +158,8 @@ class _Planner:
             return Decision(action="skip", reason="name", detail=str(error))
         except UnsupportedError as error:
             return Decision(action="skip", reason="unsupported", detail=str(error))
-        if thing.claim.storage_class in COLD and not self._is_restored(thing.claim):
-            return Decision(
-                action="skip",
-                reason="cold",
-                detail=f"in {thing.claim.storage_class}: restore it at the host, then run again",
-            )
+        if cold := self._cold(thing):
+            return cold
         if self._hierarchical and (taken := self._file_above(path)):
             return Decision(action="skip", reason="name", detail=f"a file is in the way of its folder: {taken}")
         if not self._case_sensitive and self._is_taken(path):
@@ -197,7 +219,7 @@ class _Planner:
             parked = decision.action in {"park", "skip"}
             self._ledger.execute(
                 "UPDATE things SET action = ?, reason = ?, detail = ?, path = ?, losses = ?, state = ?, salt = ?, evidence = ?, "
-                "received_at = ?, replace = ? WHERE id = ?",
+                "received_at = ?, replace = ?, by_content = ? WHERE id = ?",
                 decision.action,
                 decision.reason,
                 decision.detail,
@@ -209,6 +231,7 @@ class _Planner:
                 "read" if decision.action == "park" else "listed" if parked else "none",
                 self._ledger.get("census_at") if parked else None,
                 self._replaces(thing, decision),
+                decision.by_content,
                 thing.id,
             )
         self._written += 1
@@ -219,6 +242,10 @@ class _Planner:
         if self._open:
             self._ledger.execute("COMMIT")
             self._open = False
+
+    def close(self) -> None:
+        self.end()
+        self._stack.close()
 
     # -- a delta run ----------------------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ def receipt(thing: Thing) -> Receipt:
         posix=_posix_line(entry.posix),
         target=entry.posix.target if entry.posix and thing.kind == "link" else None,
         hardlink_to=entry.posix.hardlink_to if entry.posix else None,
+        age=dict(thing.stored) if thing.stored else None,
         losses=tuple(Loss(name=name, parked=pointer) for name, pointer in thing.losses) or None,
     )
 

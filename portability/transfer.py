@@ -92,6 +92,8 @@ class _Driver:
         self._planned = self._batches()
         self.totals = Totals()
         destination, source = link(job.destination), link(job.source)
+        # Bytes that must have a known digest are checked before they are published: in one stream.
+        self._states_digests = "sha256" in source.capabilities.digests
         self._by_parts = isinstance(destination, Multipart) and source.capabilities.ranged
 
     # -- making batches -------------------------------------------------------------------------------------------
@@ -164,7 +166,7 @@ class _Driver:
             self._by_parts
             and first.kind == "object"
             and (first.size or 0) > self._job.policy.part_above
-            and not first.expect
+            and not (first.expect or first.by_content or self._states_digests)
         ):
             self._large[first.id] = _Large(thing=first)
             if self._resume(first):
@@ -287,6 +289,7 @@ def _step(thing: Thing) -> Step:
         id=thing.id,
         entry=thing.claim,
         path=thing.path,
+        by_content=thing.by_content or "",
         overlay=thing.overlay,
         expect=thing.expect,
         replace=thing.replace,

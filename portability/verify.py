@@ -22,6 +22,7 @@ from portability.errors import EvidenceError, UsageError
 from portability.evidence import local_folder, open_evidence
 from portability.fidelity import without
 from portability.job import Level, Policy
+from portability.layout import Layout
 from portability.ledger import UNVERSIONED, Ledger, Thing, mark
 from portability.links import link
 from portability.move import Work
@@ -127,6 +128,7 @@ def _unexpected(ledger: Ledger) -> None:
 def _batches(destination: Location, ledger: Ledger, demands: Level, work: Work) -> Iterator[CheckBatch]:
     checks: list[Check] = []
     size = 0
+    in_lines = isinstance(link(destination), Layout)
 
     def batch() -> CheckBatch:
         return CheckBatch(destination=destination, checks=tuple(checks), demands=demands, work=work)
@@ -143,7 +145,7 @@ def _batches(destination: Location, ledger: Ledger, demands: Level, work: Work) 
                 )
                 ledger.execute("UPDATE things SET evidence = 'none', checked = 1 WHERE id = ?", thing.id)
             continue
-        checks.append(_check(thing, there, ledger))
+        checks.append(_check(thing, there, ledger, in_lines=in_lines))
         size += thing.bytes or 0
         if len(checks) >= BATCH_THINGS or size >= BATCH_BYTES:
             yield batch()
@@ -162,11 +164,15 @@ def _there(thing: Thing, ledger: Ledger) -> Entry | None:
     return None if entry is not None and entry.kind == "delete_marker" != thing.kind else entry
 
 
-def _check(thing: Thing, there: Entry, ledger: Ledger) -> Check:
+def _check(thing: Thing, there: Entry, ledger: Ledger, *, in_lines: bool) -> Check:
+    parts = tuple((part[1], part[2]) for part in ledger.parts(thing.id)) if thing.sha256 is None else ()
+    if in_lines:  # a layout: the attributes are in the line, only the bytes are at the destination
+        told = thing.stored or {"size": thing.bytes, "sha256": thing.sha256}
+        bare = Entry(key=thing.path, kind=thing.claim.kind, size=told["size"])
+        return Check(id=thing.id, there=there, wanted=bare, sha256=told["sha256"], parts=parts)
     facts = thing.facts or thing.claim
     lost_names = frozenset(name for name, _ in thing.losses)
     wanted = replace(without(facts, lost_names), key=thing.path, size=thing.bytes)
-    parts = tuple((part[1], part[2]) for part in ledger.parts(thing.id)) if thing.sha256 is None else ()
     return Check(id=thing.id, there=there, wanted=wanted, sha256=thing.sha256, parts=parts)
 
 
