@@ -16,7 +16,7 @@ from manifests.verdict import Signature, Verdict, judge
 from portability.archive.verifier_bag import check_oxum, verify_foreign
 from portability.archive.verifier_findings import Finding, Findings
 from portability.archive.verifier_hashing import Workers
-from portability.archive.verifier_lists import SIGNATURE, Lists, read_small, unlisted_rule
+from portability.archive.verifier_lists import SIGNATURE, Lists, is_there, read_small, unlisted_rule
 from portability.archive.verifier_manifest import (
     CHECKPOINT,
     MANIFEST,
@@ -182,6 +182,8 @@ class _Archive:
         bagit.parse_declaration(read_small(tree, "bagit.txt"), "archive", findings.problem)
         if "sha256" not in self._lists.payload:
             findings.add("V15", "the payload list is not there", bagit.PAYLOAD_LIST)
+        if is_there(tree, "fetch.txt"):
+            findings.add("V10", "an archive holds everything; nothing is ever fetched", "fetch.txt")
         scanning = self._start_scan()
         matcher = Matcher(findings, self._workers, unlisted_rule)
         matcher.run(tree.walk(), self._lists.listed(self._listed.add))

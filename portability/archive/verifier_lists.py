@@ -31,12 +31,10 @@ _LINE = 1 << 16
 
 
 def unlisted_rule(path: str) -> str | None:
-    """The rule that a file which no list names breaks; None where it may stand."""
+    """The rule that a file which no list names breaks; None where it may stand, or has a rule of its own."""
     if path.startswith("data/"):
         return "V12"
-    if path == "fetch.txt":
-        return "V10"
-    if path in {f"tagmanifest-{name}.txt" for name in ALGORITHMS} or _SIGNATURES.fullmatch(path):
+    if path in {"fetch.txt", *(f"tagmanifest-{name}.txt" for name in ALGORITHMS)} or _SIGNATURES.fullmatch(path):
         return None
     return "V13"
 
@@ -48,8 +46,8 @@ class Lists:
         self._tree = tree
         self._findings = findings
         self._folds = Folds()
-        self.payload = [name for name in ALGORITHMS if _is_there(tree, f"manifest-{name}.txt")]
-        self.tags = [name for name in ALGORITHMS if _is_there(tree, f"tagmanifest-{name}.txt")]
+        self.payload = [name for name in ALGORITHMS if is_there(tree, f"manifest-{name}.txt")]
+        self.tags = [name for name in ALGORITHMS if is_there(tree, f"tagmanifest-{name}.txt")]
 
     def listed(self, payload: Callable[[str, str], None]) -> Iterator[Listed]:
         """Every listed file in path order; `payload` is told path and SHA-256 of each payload file."""
@@ -100,10 +98,10 @@ class Lists:
         if len(files) == 1:
             only = (files[0][0],)
             return (Listed(path, only, digest) for path, digest in self._read(files[0][1], self._findings.problem))
-        streams = [
-            ((path, name, digest) for path, digest in self._read(file, self._findings.problem)) for name, file in files
-        ]
-        return _grouped(heapq.merge(*streams))
+        return _grouped(heapq.merge(*(self._labelled(name, file) for name, file in files)))
+
+    def _labelled(self, algorithm: str, file: str) -> Iterator[tuple[str, str, str]]:
+        return ((path, algorithm, digest) for path, digest in self._read(file, self._findings.problem))
 
     def _read(self, file: str, report: bagit.Report) -> Iterator[tuple[str, str]]:
         with self._tree.open(file) as stream:
@@ -121,7 +119,7 @@ def lines_of(stream: BinaryIO) -> Iterator[bytes]:
     return iter(partial(stream.readline, _LINE), b"")
 
 
-def _is_there(tree: Tree, path: str) -> bool:
+def is_there(tree: Tree, path: str) -> bool:
     try:
         tree.open(path).close()
     except OSError:
