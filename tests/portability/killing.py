@@ -27,7 +27,7 @@ from portability.throttle import Timetable
 T = TypeVar("T")
 WITHIN = 60.0
 """Seconds for anything that must happen; only a broken program takes them."""
-_STEPS = frozenset({"os.rename", "os.link", "os.remove", "os.rmdir", "os.truncate", "os.utime"})
+_STEPS = frozenset({"os.rename", "os.link", "os.remove", "os.rmdir", "os.truncate", "os.utime", "http.client.send"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ class Parted(Local):
 
 
 class _Points:
-    """Counts statements and changes of files by phase; a Progress tells the phase. Dies at the point that was ordered."""
+    """Counts statements, changes of files and requests by phase; a Progress tells the phase. Dies at the point that was ordered."""
 
     def __init__(self, at: tuple[str, int] | None) -> None:
         self._at = at

@@ -314,3 +314,44 @@ def test_runs_between_hosts_are_killed_and_end_proven_with_everything_sent_once(
         assert Counter(entry.key for entry in host.list_versions()) == Counter(few.keys())
         assert content(job.destination) == few
         host.close()
+
+
+def test_a_large_object_survives_a_death_at_every_single_point(deaths: Killer, tmp_path: Path) -> None:
+    """Also between the publishing of the object and the ledger's knowing of it."""
+    data = random.Random(5).randbytes((2 << 12) + 5)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "big.bin").write_bytes(data)
+    for point in count(1):
+        job = local_job(tmp_path / "old", tmp_path / f"new{point}", tmp_path / f"evidence{point}")
+        place = Location(scheme="parted", path=job.destination.path)
+        job = a_job(job.source, place, job.evidence, policy=Policy(part_above=1))
+        first = deaths.run(job, at=("transfer", point))
+        ended = deaths.run(job) if first.code == KILLED else first
+        assert ended.code == 0, (point, ended.said)
+        assert {key: path.read_bytes() for key, path in files(Path(place.path)).items()} == {"big.bin": data}
+        assert not (Path(place.path) / PARTIAL_FOLDER).exists(), point
+        if first.code == 0:
+            assert point > 20
+            return
+
+
+def test_a_history_survives_a_death_between_its_versions_without_one_too_many(
+    deaths: Killer, moto: servers.S3Server, tmp_path: Path
+) -> None:
+    history = [Thing(key="lettre.txt", data=text) for text in (b"one", b"two", b"three")]
+    history.append(Thing(key="lettre.txt", deleted=True))
+    source = moto.place(versioned=True)
+    fill(source, history)
+    for point in count(2, 5):
+        job = a_job(source, moto.place(versioned=True), tmp_path / f"evidence{point}")
+        first = deaths.run(job, at=("transfer", point))
+        ended = deaths.run(job) if first.code == KILLED else first
+        assert ended.code == 0, (point, ended.said)
+        host = connect(job.destination)
+        try:
+            assert Counter(entry.key for entry in host.list_versions()) == {"lettre.txt": 4}
+        finally:
+            host.close()
+        if first.code == 0:
+            assert point > 10, point
+            return
