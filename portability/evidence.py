@@ -8,9 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import smart_open
-from smart_open import compression
-
 from connectors import ConnectorError, Location, NotFoundError, Stream, connect
 from portability.errors import EvidenceError, PlaceError, UsageError
 
@@ -111,6 +108,8 @@ def _local(folder: Path, name: str) -> Iterator[BinaryIO]:
 @contextmanager
 def _web(url: str, name: str) -> Iterator[BinaryIO]:
     address = url if url.rstrip("/").endswith((name, f"{name}.gz")) else f"{url.rstrip('/')}/{name}"
+    import smart_open  # late: it loads the SDK of every host that it knows, and most runs keep evidence in a folder
+
     try:
         stream = smart_open.open(address, "rb")
     except Exception as error:  # requests' whole tree of errors, and smart-open's own
@@ -121,6 +120,8 @@ def _web(url: str, name: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _decompressed(raw: Any, name: str) -> Iterator[BinaryIO]:
+    from smart_open import compression  # late, as in _web
+
     with cast("BinaryIO", compression.compression_wrapper(raw, "rb", filename=name)) as stream:
         yield stream
 

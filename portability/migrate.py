@@ -30,7 +30,7 @@ from portability.links import link
 from portability.lock import FolderLock, is_held
 from portability.move import READ, Work
 from portability.outcome import Counts, Finding, Outcome, PlanSummary, Status
-from portability.pool import default_executor
+from portability.pool import default_executor, prepare
 from portability.progress import Progress, Silent
 from portability.seal import FILES, MANIFEST, read_back, seal
 from portability.throttle import deadline
@@ -88,6 +88,8 @@ def migrate(
     UsageError, RefusedError, PlaceError, EvidenceError, InterruptedRunError and the connectors' errors pass.
     """
     check(job)
+    if executor is None:
+        prepare({job.source.scheme, job.destination.scheme})
     watched = progress or Silent()
     try:
         job.evidence.mkdir(parents=True, exist_ok=True, mode=0o700)

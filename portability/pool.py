@@ -6,10 +6,14 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from multiprocessing import forkserver
 from typing import TypeVar
+
+from connectors.registry import names
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -57,13 +61,25 @@ def default_executor(workers: int | None, *, processes: bool) -> tuple[Executor,
     ), count
 
 
+def prepare(schemes: Iterable[str]) -> None:
+    """Begin to load what the workers of `default_executor` will need for these places, beside what the caller does next."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return
+    ours = [name for name in sys.modules if name.partition(".")[0] == "portability"]
+    known = names()
+    hosts = [known[scheme].partition(":")[0] for scheme in schemes if scheme in known]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(
+        [*ours, *hosts, "portability.move", "portability.check"]
+    )
+    forkserver.ensure_running()
+
+
 def _context() -> multiprocessing.context.BaseContext:
     # A fork would copy locks that other threads hold, and TLS states; a fork server is clean and starts fast.
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["portability.move", "portability.check"])
-        return context
-    return multiprocessing.get_context("spawn")
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    prepare(())
+    return multiprocessing.get_context("forkserver")
 
 
 def _begin_worker(level: int, environment: dict[str, str]) -> None:
