@@ -253,6 +253,19 @@ def test_keys_that_a_folder_cannot_hold_are_refused_by_name_before_the_first_byt
 # -- full disks -------------------------------------------------------------------------------------------------------
 
 
+def test_a_plan_that_does_not_fit_is_refused_before_the_first_byte(tmp_path: Path) -> None:
+    class Small(Memory):
+        def free(self) -> int:
+            return 1000
+
+    destination = memory(host=Small)
+    job = a_job(memory(THINGS), destination, tmp_path / "evidence")
+
+    assert "room for 1,000 bytes, the plan needs 76,803" in plan(job).obstacle
+    assert "room for 1,000 bytes, the plan needs 76,803" in refusal(job, RefusedError)
+    assert content(replace(destination, scheme="memory")) == {}
+
+
 def test_a_full_destination_is_told_and_with_room_the_same_command_finishes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

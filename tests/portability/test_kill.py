@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from connectors.keys import PARTIAL_FOLDER
 from portability.demo.practice import Thing
 from portability.job import Job, Policy
 from portability.verify import verify
+
+if sys.platform == "win32":
+    pytest.skip("Windows has neither kill -9 nor process groups to send Ctrl-C to", allow_module_level=True)
 
 KILLED = -signal.SIGKILL
 BIG = "scans/big.bin"

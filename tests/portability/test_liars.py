@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ import servers
 from places import a_job, content, lines, put
 
 from connectors import Entry, Location, NotFoundError, Stream, UnavailableError, UnsupportedError, connect
+from connectors.local.host import Local
 from connectors.memory import Memory
 from connectors.protocols import Capabilities
 from connectors.registry import register
 from connectors.streams import BytesStream
 from connectors.testing import faults
 from portability.errors import PlaceError, RefusedError, exit_code
-from portability.job import Job, Level
+from portability.job import Job, Level, Policy
 from portability.migrate import migrate
 from portability.outcome import Outcome
 from portability.verify import verify
@@ -372,3 +374,40 @@ def test_a_level_that_the_host_cannot_give_is_not_taken_for_given(
     assert (outcome.proven, outcome.exit_code) == (proven, 0 if proven else 3)
     assert outcome.levels == {"read" if demands == "read" else "listed": len(THINGS)}
     assert [reason for reason in outcome.reasons if "evidence below reported" in reason] or proven
+
+
+class WrongPart(Local):
+    """Takes large objects in small parts, and keeps zeros for the second one."""
+
+    def part_size(self, size: int) -> int:
+        return 1 << 12
+
+    def put_part(self, entry: Entry, token: str, number: int, body: Stream, size: int) -> str:
+        data = body.read()
+        return super().put_part(entry, token, number, BytesStream(bytes(size) if number == 2 else data), size)
+
+
+def test_a_part_that_was_not_kept_as_it_was_sent_is_named(liar: Callable[..., Location], tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    destination = replace(liar(WrongPart), host="", path=str(tmp_path / "new"))
+    job = a_job(liar(things={HIT: b"x" * 20_000}), destination, tmp_path / "evidence", policy=Policy(part_above=1))
+
+    outcome = run(job)
+
+    assert (outcome.proven, outcome.exit_code, found(outcome)) == (False, 4, {(HIT, "digest")})
+    (finding,) = outcome.findings
+    assert (finding.expected[:7], finding.found[:7], finding.depth) == ("part 2:", "part 2:", "read")
+    assert list(lines(job.evidence)) == []
+
+
+def test_a_destination_that_acknowledges_another_size_has_not_taken_the_object(
+    liar: Callable[..., Location], tmp_path: Path
+) -> None:
+    class Miscounting(Memory):
+        def put(self, entry: Entry, body: Stream, *, replace: bool = False) -> Entry:
+            stored = super().put(entry, body, replace=replace)
+            return changed(stored, size=5) if entry.key == HIT else stored
+
+    outcome = run(a_job(liar(things=THINGS), liar(Miscounting), tmp_path / "evidence"))
+
+    assert (outcome.proven, outcome.exit_code, found(outcome)) == (False, 3, {(HIT, "failed")})
