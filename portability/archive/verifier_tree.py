@@ -18,6 +18,7 @@ _BY_HANDLE = os.open in os.supports_dir_fd and os.scandir in os.supports_fd and 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _FILE = _READ | getattr(os, "O_NONBLOCK", 0)  # a FIFO that took a file's place must not make us wait for its writer
 _FOLDER = _READ | getattr(os, "O_DIRECTORY", 0)
+_LINKS = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})  # what systems say of a link (FreeBSD: EMLINK)
 
 
 class Node(NamedTuple):
@@ -105,15 +106,22 @@ def _described(entry: os.DirEntry[str]) -> tuple[str, str]:
 
 
 def _kind_of(error: OSError) -> str:
-    return LINK if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK} else UNREADABLE
+    return LINK if isinstance(error, NotAFileError) else UNREADABLE
 
 
 def open_folder(root: Path, path: str) -> int:
-    """A handle on a folder of the tree, reached step by step without following a link; the root itself may be one."""
+    """A handle on a folder of the tree, reached step by step without following a link; the root itself may be one.
+
+    NotAFileError if a link or a file stands where a folder was listed.
+    """
     handle = os.open(root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
     for segment in path.split("/") if path else ():
         try:
             inner = os.open(segment, _FOLDER, dir_fd=handle)
+        except OSError as error:
+            if error.errno in _LINKS:
+                raise NotAFileError(error.errno, "a link or a file stands where a folder was") from error
+            raise
         finally:
             os.close(handle)
         handle = inner
@@ -125,7 +133,7 @@ def open_file(folder: int, name: str) -> int:
     try:
         handle = os.open(name, _FILE, dir_fd=folder)
     except OSError as error:
-        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO}:  # a link (EMLINK: FreeBSD); a socket
+        if error.errno in {*_LINKS, errno.ENXIO}:  # the last one: a socket
             raise NotAFileError(error.errno, "a link or a special file stands there") from error
         raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
