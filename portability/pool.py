@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from multiprocessing import forkserver
 from typing import TypeVar
 
 from connectors.registry import names
@@ -65,6 +64,8 @@ def prepare(schemes: Iterable[str]) -> None:
     """Begin to load what the workers of `default_executor` will need for these places, beside what the caller does next."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return
+    from multiprocessing import forkserver  # here, because it is not for every system
+
     ours = [name for name in sys.modules if name.partition(".")[0] == "portability"]
     known = names()
     hosts = [known[scheme].partition(":")[0] for scheme in schemes if scheme in known]
