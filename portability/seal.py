@@ -31,16 +31,17 @@ def seal(job: Job, ledger: Ledger, progress: Progress) -> Summary:
     """
     folder = job.evidence
     path = folder / MANIFEST
+    kind = "restore" if job.source.scheme.startswith("archive+") else "transfer"
     progress.phase("seal", ledger.count("state = 'moved'"))
     try:
         if not path.exists():
-            _write(job, ledger, path, progress)
+            write_manifest(path, header(job, ledger, destination=job.destination.url), ledger, progress)
         summary = read_back(path)
         if summary.header.job != ledger.get("job"):
             raise EvidenceError(
                 f"{path} belongs to another run ({summary.header.job})", hint="use another evidence folder"
             )
-        _write_rest(job, ledger, folder, summary)
+        _write_rest(job, ledger, folder, summary, kind)
     except OSError as error:
         raise PlaceError(
             f"the evidence cannot be written to {folder}: {error.strerror or error}",
@@ -50,11 +51,13 @@ def seal(job: Job, ledger: Ledger, progress: Progress) -> Summary:
     return summary
 
 
-def _write(job: Job, ledger: Ledger, path: Path, progress: Progress) -> None:
-    header = Header(
+def header(job: Job, ledger: Ledger, *, destination: str, names: str | None = None) -> Header:
+    """The first line of the manifest of this run."""
+    return Header(
         job=ledger.get("job"),
         source=job.source.url,
-        destination=job.destination.url,
+        destination=destination,
+        names=names,
         created=time_text(datetime.now(UTC)),
         tool={"name": "portability", "version": __version__},
         census=Census.from_dict(ledger.get_json("census")),
@@ -63,7 +66,11 @@ def _write(job: Job, ledger: Ledger, path: Path, progress: Progress) -> None:
         selection=job.selection.statement(),
         previous=ledger.get("previous") or None,
     )
-    with ManifestWriter(path, header) as writer:
+
+
+def write_manifest(path: Path, first: Header, ledger: Ledger, progress: Progress) -> None:
+    """Stream the receipts of a ledger into a sealed manifest."""
+    with ManifestWriter(path, first) as writer:
         # A line without evidence, or a large object that could not be read back, has no receipt: the count then tells.
         for thing in ledger.things(
             "state = 'moved' AND evidence != 'none' AND (kind != 'object' OR action = 'skip' OR sha256 IS NOT NULL)"
@@ -82,7 +89,7 @@ def read_back(path: Path) -> Summary:
         return read_manifest(stream, str(path))
 
 
-def _write_rest(job: Job, ledger: Ledger, folder: Path, summary: Summary) -> None:
+def _write_rest(job: Job, ledger: Ledger, folder: Path, summary: Summary, kind: str) -> None:
     _once(folder / "checkpoint.txt", summary.checkpoint.to_bytes())
     sums = folder / "SHA256SUMS"
     if not sums.exists():
@@ -91,7 +98,7 @@ def _write_rest(job: Job, ledger: Ledger, folder: Path, summary: Summary) -> Non
             left_out = write_sums(ManifestReader(stream).lines(), out)
             publish(out, part, sums)
         ledger.set("sums_left_out", str(left_out))
-    _once(folder / "provenance.json", write_provenance(_events(job, ledger, summary)))
+    _once(folder / "provenance.json", events(job, ledger, summary, kind=kind))
 
 
 def _once(path: Path, data: bytes) -> None:
@@ -99,7 +106,8 @@ def _once(path: Path, data: bytes) -> None:
         write_private(path, data)
 
 
-def _events(job: Job, ledger: Ledger, summary: Summary) -> list[Event]:
+def events(job: Job, ledger: Ledger, summary: Summary, *, kind: str) -> bytes:
+    """provenance.json: what this run did; `kind` is transfer, export or restore."""
     agent = Agent(role="mover", software={"name": "portability", "version": __version__})
     census = ledger.get_json("census")
     source = Place(uri=job.source.url, type=job.source.scheme, listed_at=ledger.get("census_at"))
@@ -120,7 +128,7 @@ def _events(job: Job, ledger: Ledger, summary: Summary) -> list[Event]:
         "bytes": summary.bytes,
     }
     findings = ledger.finding_count()
-    return [
+    told = [
         Event(
             type="inventory",
             start=moment("census_began"),
@@ -131,7 +139,7 @@ def _events(job: Job, ledger: Ledger, summary: Summary) -> list[Event]:
             counts={"listed": census["lines"], "bytes": census["bytes"]},
         ),
         Event(
-            type="transfer",
+            type=kind,
             start=moment("transfer_began"),
             end=moment("transfer_ended"),
             agent=agent,
@@ -152,3 +160,4 @@ def _events(job: Job, ledger: Ledger, summary: Summary) -> list[Event]:
             warnings=(f"{findings} differences found",) if findings else (),
         ),
     ]
+    return write_provenance(told)

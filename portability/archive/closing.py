@@ -1,0 +1,314 @@
+"""Closing an archive: the tag files, in the order in which no prefix of it is an archive (archive-format.md, section 5)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from connectors import AlreadyExistsError, Entry, Location, connect
+from connectors.keys import key_text
+from connectors.streams import BytesStream
+from manifests import bagit, signing
+from manifests.digests import file_sha256
+from manifests.files import create_private, publish, write_private
+from manifests.header import Header
+from manifests.manifest import Summary
+from portability import __version__
+from portability.archive import encryption, page, profile
+from portability.errors import EvidenceError, PlaceError, RefusedError
+from portability.job import Job
+from portability.ledger import Ledger
+from portability.progress import Progress
+from portability.seal import MANIFEST, events, header, read_back, write_manifest
+
+SIGNATURE = "signatures/tagmanifest-sha256.txt.sig"
+
+
+class Signer(Protocol):
+    """Signs with the practice's key, wherever that is."""
+
+    @property
+    def public(self) -> signing.PublicKey: ...
+
+    def sign(self, message: bytes, namespace: str) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What an archive's owner decides."""
+
+    practice: str
+    name: str
+    identifier: str
+    """`urn:uuid:…`"""
+    inner: Location
+    names: str = "utf8"
+    recipients: tuple[str, ...] = ()
+    sha512: bool = False
+    signer: Signer | None = None
+    history: Path | None = None
+    settings: Callable[[], dict[str, Any]] | None = None
+    """The source host's own settings, for source.json."""
+
+
+def close(terms: Terms, job: Job, ledger: Ledger, progress: Progress) -> Summary:
+    """Write, read back and publish everything but the payload. The same call goes on where a killed one stopped.
+
+    RefusedError if the payload is not whole: an archive is closed only over bytes that were all read back.
+    """
+    _refuse_unless_whole(ledger)
+    staging = job.evidence / "archive"
+    (staging / "metadata").mkdir(parents=True, exist_ok=True, mode=0o700)
+    (staging / "signatures").mkdir(exist_ok=True, mode=0o700)
+    progress.phase("close the archive", ledger.count("state = 'moved'"))
+    manifest = staging / "metadata" / MANIFEST
+    try:
+        if not manifest.exists():
+            write_manifest(manifest, _header(terms, job, ledger), ledger, progress)
+        summary = read_back(manifest)
+        if summary.header.job != ledger.get("job"):
+            raise EvidenceError(f"{manifest} belongs to another run", hint="use another --work folder")
+        files = list(_tag_files(terms, job, ledger, staging, summary))
+        tag_list = _tag_manifest(staging, files, terms)
+    except OSError as error:
+        raise PlaceError(
+            f"the archive's description cannot be written to {staging}: {error.strerror or error}",
+            hint="make room or rights there, then run the same command again",
+        ) from error
+    host = connect(terms.inner)
+    try:
+        # The lists last, the tag list last of all: without it there is no archive, only an unfinished folder.
+        for name in (*files, *tag_list):
+            _publish(host, staging, name)
+        for name in _signatures(terms, staging):
+            _publish(host, staging, name)
+    finally:
+        host.close()
+    if not (job.evidence / MANIFEST).exists():
+        write_private(job.evidence / MANIFEST, manifest.read_bytes())
+    progress.done()
+    return summary
+
+
+def _refuse_unless_whole(ledger: Ledger) -> None:
+    missing = ledger.count("state IN ('failed', 'planned')")
+    wrong = int(ledger.query("SELECT count(*) FROM findings WHERE phase IN ('verify', 'listing')")[0][0])
+    if not missing and not wrong:
+        return
+    told = [f"{thing.message or 'not moved'}" for thing in ledger.things("state = 'failed'")][:1] or [
+        f"{finding.problem}: {finding.found}" for finding in ledger.findings(1)
+    ]
+    with ledger.transaction():  # the same command tries again what is missing, and looks at everything anew
+        ledger.set("phase", "transfer")
+        ledger.set("verify_began", "")
+        ledger.execute(
+            "UPDATE things SET state = 'planned', checked = 0 WHERE action = 'copy' AND (state = 'failed' OR evidence = 'none')"
+        )
+        ledger.execute("UPDATE things SET replace = 1 WHERE action = 'copy' AND state = 'planned'")
+    raise RefusedError(
+        f"the archive was not closed: {missing + wrong} things are not there whole (first: {told[0] if told else 'unknown'})",
+        hint="run the same command again: it goes on from here",
+    )
+
+
+def _header(terms: Terms, job: Job, ledger: Ledger) -> Header:
+    return header(job, ledger, destination=terms.identifier, names=terms.names)
+
+
+def _tag_files(terms: Terms, job: Job, ledger: Ledger, staging: Path, summary: Summary) -> Iterator[str]:
+    """The files outside data/ but the lists, in closing order: each is made once, then left alone."""
+
+    def made(name: str, make: Callable[[], bytes]) -> str:
+        if not (staging / name).exists():
+            write_private(staging / name, make())
+        return name
+
+    def sealed(name: str, make: Callable[[], bytes]) -> str:
+        """In an encrypted archive nothing that may name a patient is clear."""
+        if not terms.recipients:
+            return made(name, make)
+        return made(f"{name}.age", lambda: _encrypt(make(), terms))
+
+    plain = staging / "metadata" / MANIFEST
+    yield sealed("metadata/manifest.jsonl", plain.read_bytes)
+    yield made("metadata/manifest.schema.json", profile.manifest_schema)
+    yield made("metadata/checkpoint.txt", summary.checkpoint.to_bytes)
+    yield made("metadata/provenance.json", lambda: events(job, ledger, summary, kind="export"))
+    yield made("metadata/history.jsonl", lambda: terms.history.read_bytes() if terms.history else b"")
+    yield sealed("metadata/source.json", lambda: _json(terms.settings() if terms.settings else {}))
+    yield made("metadata/bagit-profile.json", profile.bagit_profile)
+    if terms.recipients:
+        yield made("metadata/recipients.txt", lambda: "".join(f"{one}\n" for one in terms.recipients).encode())
+    yield made("bagit.txt", profile.declaration)
+    yield made("bag-info.txt", lambda: _bag_info(terms, ledger, summary))
+    fingerprint = terms.signer.public.fingerprint if terms.signer else None
+    yield made("README.txt", lambda: page.readme(_reader_facts(terms, summary, fingerprint)))
+    yield made("verify.sh", page.verify_sh)
+    yield made("verify.html", page.verify_html)
+    yield _payload_list(staging, ledger)
+    if terms.sha512:
+        yield _payload_list_512(staging, ledger, terms)
+
+
+def _reader_facts(terms: Terms, summary: Summary, fingerprint: str | None) -> page.Facts:
+    return page.Facts(
+        practice=terms.practice,
+        created=summary.header.created,
+        files=summary.kinds.get("object", 0),
+        fingerprint=fingerprint,
+        encrypted=bool(terms.recipients),
+        root=summary.root,
+    )
+
+
+def _payload(ledger: Ledger) -> Iterator[tuple[str, str, int]]:
+    """Path, SHA-256 and size of every payload file, each once, in the order of path bytes."""
+    last = b""
+    while True:
+        rows = ledger.query(
+            "SELECT ifnull(path, key), ifnull(json_extract(stored, '$.sha256'), sha256), "
+            "ifnull(json_extract(stored, '$.size'), bytes) FROM things WHERE action = 'copy' AND state = 'moved' "
+            "AND ifnull(path, key) > ? GROUP BY 1 ORDER BY 1 LIMIT 1000",
+            last,
+        )
+        for path, sha256, size in rows:
+            yield key_text(path), sha256, size
+        if not rows:
+            return
+        last = rows[-1][0]
+
+
+def _payload_list(staging: Path, ledger: Ledger) -> str:
+    name = "manifest-sha256.txt"
+    path = staging / name
+    if not path.exists():
+        part = path.with_name(f"{name}.part")
+        with create_private(part) as out:
+            for file, sha256, _ in _payload(ledger):
+                out.write(bagit.list_line(sha256, file))
+            publish(out, part, path)
+    return name
+
+
+def _payload_list_512(staging: Path, ledger: Ledger, terms: Terms) -> str:
+    """SHA-512 of every payload file, read back once more for it."""
+    name = "manifest-sha512.txt"
+    path = staging / name
+    if path.exists():
+        return name
+    host = connect(terms.inner)
+    part = path.with_name(f"{name}.part")
+    try:
+        with create_private(part) as out:
+            for file, expected, size in _payload(ledger):
+                sha512, sha256 = hashlib.sha512(), hashlib.sha256()
+                body = host.open(Entry(key=file, size=size))
+                try:
+                    while piece := body.read(1 << 20):
+                        sha512.update(piece)
+                        sha256.update(piece)
+                finally:
+                    body.close()
+                if sha256.hexdigest() != expected:
+                    raise EvidenceError(f"{file} changed while the archive was closed")
+                out.write(bagit.list_line(sha512.hexdigest(), file))
+            publish(out, part, path)
+    finally:
+        host.close()
+    return name
+
+
+def _tag_manifest(staging: Path, files: list[str], terms: Terms) -> list[str]:
+    names = ["tagmanifest-sha256.txt"]  # which lists no tag list, as RFC 8493 section 2.2.1 has it
+    lines = [bagit.list_line(file_sha256(staging / name), name) for name in sorted(files, key=str.encode)]
+    _once(staging / names[0], b"".join(lines))
+    if terms.sha512:
+        names.insert(0, "tagmanifest-sha512.txt")
+        lines = [
+            bagit.list_line(hashlib.sha512((staging / name).read_bytes()).hexdigest(), name)
+            for name in sorted(files, key=str.encode)
+        ]
+        _once(staging / names[0], b"".join(lines))
+    return names
+
+
+def _signatures(terms: Terms, staging: Path) -> list[str]:
+    if terms.signer is None:
+        return []
+    signer = terms.signer
+    allowed = signing.allowed_signers_line("practice", signer.public) + "\n"
+    _once(staging / "signatures" / "allowed_signers", allowed.encode())
+    if not (staging / SIGNATURE).exists():
+        message = (staging / "tagmanifest-sha256.txt").read_bytes()
+        write_private(staging / SIGNATURE, signer.sign(message, signing.ARCHIVE))
+    return ["signatures/allowed_signers", SIGNATURE]
+
+
+def _bag_info(terms: Terms, ledger: Ledger, summary: Summary) -> bytes:
+    octets = files = 0
+    for _, _, size in _payload(ledger):
+        octets, files = octets + size, files + 1
+    return bagit.write_bag_info(
+        [
+            ("BagIt-Profile-Identifier", bagit.PROFILE),
+            ("Source-Organization", terms.practice),
+            ("Bagging-Date", summary.header.created[:10]),
+            ("External-Identifier", terms.identifier),
+            ("Bag-Group-Identifier", bagit.folder_name(terms.practice, datetime.now(UTC), "0").split("-")[1]),
+            ("Bag-Software-Agent", f"portability {__version__}"),
+            ("Payload-Oxum", f"{octets}.{files}"),
+        ]
+    )
+
+
+def _encrypt(data: bytes, terms: Terms) -> bytes:
+    with encryption.encrypted(BytesStream(data), terms.recipients) as sealed:
+        return sealed.read()
+
+
+def _publish(host: Any, staging: Path, name: str) -> None:
+    """Put a file and read it back. What is there already must be the same bytes: nothing is ever replaced."""
+    path = staging / name
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            host.put(Entry(key=name, size=size), _File(file))
+        except AlreadyExistsError:
+            pass  # a killed run put it, or somebody else did: the next lines tell
+    body = host.open(host.stat(name))
+    sha256 = hashlib.sha256()
+    try:
+        while piece := body.read(1 << 20):
+            sha256.update(piece)
+    finally:
+        body.close()
+    if sha256.hexdigest() != file_sha256(path):
+        raise EvidenceError(
+            f"{host.uri} holds another {name} than was written", hint="choose another place for the archive"
+        )
+
+
+class _File:
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int = -1, /) -> bytes:
+        data: bytes = self._file.read(size)
+        return data
+
+    def close(self) -> None:
+        """The file is its owner's to close."""
+
+
+def _once(path: Path, data: bytes) -> None:
+    if not path.exists():
+        write_private(path, data)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()

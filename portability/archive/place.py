@@ -1,0 +1,304 @@
+"""An archive as a place: written as a destination whose files have names of its choosing, read as a source of its lines.
+
+The scheme is `archive+` and the scheme of the host that holds the archive. Workers open both sides like any other place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from connectors import (
+    Capabilities,
+    CorruptedError,
+    Entry,
+    Location,
+    Multipart,
+    NotFoundError,
+    Preparer,
+    Space,
+    Stream,
+    connect,
+)
+from connectors.protocols import ATTRIBUTES
+from manifests.errors import ManifestError
+from manifests.manifest import ManifestReader
+from manifests.names import VERSIONS, Names, naming
+from manifests.receipt import Receipt
+from portability.archive import encryption
+from portability.layout import Naming, Slot
+from portability.receipts import entry_of
+
+PREFIX = "archive+"
+WRITE_OPTIONS = {
+    "archive-id": "External-Identifier of the archive being written (urn:uuid:…)",
+    "archive-names": "utf8 or ascii",
+    "archive-path-limit": "120 to 240",
+    "archive-recipients": "age recipients, separated by commas",
+}
+READ_OPTIONS = {
+    "archive-identity": "path of a file with age identities",
+    "archive-base": "url of the full archive that a delta refers to",
+}
+MANIFEST = "metadata/manifest.jsonl"
+
+
+def outer(inner: Location, **options: str) -> Location:
+    """The archive at this place; `options` without their prefix: names="ascii"."""
+    extra = {f"archive-{name.replace('_', '-')}": value for name, value in options.items() if value}
+    return replace(inner, scheme=PREFIX + inner.scheme, options={**inner.options, **extra})
+
+
+def inner(location: Location) -> Location:
+    """The place that holds the archive."""
+    kept = {name: value for name, value in location.options.items() if not name.startswith("archive-")}
+    return replace(location, scheme=location.scheme.removeprefix(PREFIX), options=kept)
+
+
+def open_place(location: Location) -> Any:
+    """The entry point of the schemes `archive+…`: for writing when the location has an identifier, else for reading."""
+    host = connect(inner(location))
+    if location.option("archive-id"):
+        with_parts = isinstance(host, Multipart) and not location.option("archive-recipients")
+        return _WriterWithParts(location, host) if with_parts else ArchiveWriter(location, host)
+    return ArchiveReader(location, host)
+
+
+class ArchiveWriter:
+    """The payload of an archive under way. Its own description of attributes is what it was asked: the lines hold them."""
+
+    def __init__(self, location: Location, host: Any) -> None:
+        self._location, self._host = location, host
+        self._recipients = tuple(filter(None, location.option("archive-recipients").split(",")))
+
+    @property
+    def uri(self) -> str:
+        return self._location.url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        kept: Capabilities = self._host.capabilities
+        # Names of the layout never collide, whatever the host folds; what the host preserves does not matter.
+        return replace(
+            kept, preserves=ATTRIBUTES - {"versions"}, digests=frozenset(), case_sensitive=True, hierarchical=False
+        )
+
+    @contextmanager
+    def naming(self) -> Iterator[Naming]:
+        """Slots for the things of one archive, in line order (section 4; section 8 for encrypted ones)."""
+        if self._recipients:
+            yield _Numbered()
+            return
+        mode: Any = self._location.option("archive-names", "utf8")
+        with naming(mode, int(self._location.option("archive-path-limit", "240"))) as names:
+            yield _Named(names)
+
+    def stat(self, key: str) -> Entry:
+        return self._told(self._host.stat(key))
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """What lies in data/, whoever put it there."""
+        try:
+            for entry in self._host.list("data/"):
+                if entry.key.startswith(prefix):
+                    yield entry
+        except NotFoundError:
+            if not isinstance(self._host, Preparer):
+                raise
+
+    def open(self, entry: Entry, start: int = 0, stop: int | None = None) -> Stream:
+        body: Stream = self._host.open(entry, start, stop)
+        return body
+
+    def preflight(self, entry: Entry) -> None:
+        self._host.preflight(Entry(key=entry.key, size=entry.size))
+
+    def put(self, entry: Entry, body: Stream, *, replace: bool = False) -> Entry:
+        if not self._recipients:
+            stored = self._host.put(_bare(entry), body, replace=replace)
+            return self._as_asked(entry, stored.size)
+        with encryption.encrypted(body, self._recipients) as sealed:
+            # Two ciphertexts of one plaintext differ: what a killed run left there is written again.
+            self._host.put(Entry(key=entry.key), sealed, replace=True)
+        return self._as_asked(entry, sealed.plain_count, {"size": sealed.count, "sha256": sealed.sha256})
+
+    def prepare(self, keep: Collection[str] = ()) -> None:
+        if isinstance(self._host, Preparer):
+            self._host.prepare(keep)
+
+    def free(self) -> int | None:
+        return self._host.free() if isinstance(self._host, Space) else None
+
+    def close(self) -> None:
+        self._host.close()
+
+    @staticmethod
+    def _told(stored: Entry) -> Entry:
+        return Entry(key=stored.key, size=stored.size, kind=stored.kind)
+
+    @staticmethod
+    def _as_asked(entry: Entry, size: int | None, stored: dict[str, Any] | None = None) -> Entry:
+        host = {**entry.host, "stored": stored} if stored else entry.host
+        return replace(entry, size=size, host=host)
+
+
+class _WriterWithParts(ArchiveWriter):
+    """The same at a host that takes large objects in parts."""
+
+    def part_size(self, size: int) -> int:
+        return int(self._host.part_size(size))
+
+    def begin(self, entry: Entry) -> str:
+        return str(self._host.begin(_bare(entry)))
+
+    def put_part(self, entry: Entry, token: str, number: int, body: Stream, size: int) -> str:
+        return str(self._host.put_part(_bare(entry), token, number, body, size))
+
+    def finish(self, entry: Entry, token: str, parts: Any, *, replace: bool = False) -> Entry:
+        stored = self._host.finish(_bare(entry), token, parts, replace=replace)
+        return self._as_asked(entry, stored.size)
+
+    def abort(self, entry: Entry, token: str) -> None:
+        self._host.abort(_bare(entry), token)
+
+
+def _bare(entry: Entry) -> Entry:
+    return Entry(key=entry.key, size=entry.size, modified=entry.modified)
+
+
+class _Named:
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    def slot(self, key: str, *, latest: bool) -> Slot:
+        return Slot(path=self._names.path(key)) if latest else Slot(by_content=VERSIONS.rstrip("/"))
+
+
+class _Numbered:
+    """Opaque paths for ciphertexts, in line order."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def slot(self, key: str, *, latest: bool) -> Slot:
+        self._count += 1
+        digits = f"{self._count:08d}"
+        return Slot(path=f"data/objects/{digits[:5]}/{digits}.age")
+
+
+class ArchiveReader:
+    """The things of a closed archive, as its manifest's lines tell them; the bytes from its payload files."""
+
+    def __init__(self, location: Location, host: Any) -> None:
+        self._location, self._host = location, host
+        self._identity = location.option("archive-identity")
+        self._base: Any = None
+
+    @property
+    def uri(self) -> str:
+        return self._location.url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        kept: Capabilities = self._host.capabilities
+        return replace(
+            kept,
+            preserves=ATTRIBUTES,
+            digests=frozenset(
+                {"sha256"}
+            ),  # every byte read through the engine is held against it before it is published
+            ranged=kept.ranged and not self._identity,
+            case_sensitive=True,
+            hierarchical=False,
+        )
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        for entry in self._entries():
+            if entry.latest and entry.kind != "delete_marker" and entry.key.startswith(prefix):
+                yield entry
+
+    def list_versions(self, prefix: str = "") -> Iterator[Entry]:
+        """Every line; those of one key newest first."""
+        history: list[Entry] = []
+        for entry in self._entries():
+            if history and entry.key != history[0].key:
+                yield from reversed(history)
+                history = []
+            if entry.key.startswith(prefix):
+                history.append(entry)
+        yield from reversed(history)
+
+    def stat(self, key: str) -> Entry:
+        for entry in self.list():
+            if entry.key == key:
+                return entry
+        raise NotFoundError("the archive has no such thing", host=self.uri, key=key)
+
+    def open(self, entry: Entry, start: int = 0, stop: int | None = None) -> Stream:
+        if entry.locator is None:
+            raise NotFoundError("the archive holds no bytes of this thing", host=self.uri, key=entry.key)
+        where, _, rest = entry.locator.partition(":")
+        size, _, path = rest.partition(":")
+        host = self._host if where == "own" else self._base_host(where, entry.key)
+        body: Stream = host.open(Entry(key=path, size=int(size)), start, stop)
+        if not self._identity:
+            return body
+        return encryption.decrypted(body, self._identity, host=self.uri, key=entry.key)
+
+    def close(self) -> None:
+        self._host.close()
+        if self._base is not None:
+            self._base.close()
+
+    def _base_host(self, archive: str, key: str) -> Any:
+        base = self._location.option("archive-base")
+        if not base:
+            raise NotFoundError(
+                f"its bytes are in the full archive {archive}; name it with --base", host=self.uri, key=key
+            )
+        if self._base is None:
+            self._base = connect(Location.parse(base, credentials=self._location.credentials))
+        return self._base
+
+    def _entries(self) -> Iterator[Entry]:
+        with self.manifest() as stream:
+            try:
+                for line in ManifestReader(stream, name=f"{self.uri}/{MANIFEST}"):
+                    yield archived(line)
+            except ManifestError as error:
+                raise CorruptedError(str(error), host=self.uri) from error
+
+    @contextmanager
+    def manifest(self) -> Iterator[Any]:
+        """The manifest's bytes, decrypted where it is a ciphertext and an identity was given."""
+        try:
+            body: Stream = self._host.open(self._host.stat(MANIFEST))
+        except NotFoundError as error:
+            if not self._identity:
+                raise NotFoundError(
+                    "no readable archive there: metadata/manifest.jsonl is missing (encrypted? then name --identity)",
+                    host=self.uri,
+                ) from error
+            sealed = self._host.open(self._host.stat(f"{MANIFEST}.age"))
+            body = encryption.decrypted(sealed, self._identity, host=self.uri, key=f"{MANIFEST}.age")
+        try:
+            yield body
+        finally:
+            body.close()
+
+
+def archived(line: Receipt) -> Entry:
+    """A line as the entry of a source: with its digest, and with where its bytes are."""
+    entry = entry_of(line)
+    if line.kind == "skipped":
+        return replace(entry, kind="other", host={**entry.host, "special": line.reason or "other"})
+    if line.kind != "object":
+        return entry
+    size = line.age["size"] if line.age else line.size
+    place = f"own:{size}:{line.path}"
+    if line.stored_in is not None:
+        archive, path = line.stored_in["archive"], line.stored_in["path"]
+        place = f"{archive.replace(':', '-')}:{size}:{path}"
+    return replace(entry, digests={"sha256": line.sha256 or ""}, locator=place)
