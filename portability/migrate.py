@@ -38,6 +38,8 @@ from portability.transfer import Totals, abort_uploads, open_tokens, transfer
 from portability.verify import describe, prove, write_findings
 
 PHASES = ("census", "plan", "transfer", "closing", "verify", "seal", "finished")
+Sealer = Callable[[Job, Ledger, Progress], Summary]
+"""Writes the evidence of a run and reads it back; an archive is closed by another one than an evidence folder."""
 _RENEWALS = 3
 """Times that a broken pool of worker processes (one was killed) is made anew in one run."""
 
@@ -82,6 +84,7 @@ def migrate(
     executor: Executor | None = None,
     delta: bool = False,
     copy_evidence_to: str | None = None,
+    sealer: Sealer = seal,
 ) -> Outcome:
     """Move everything and prove it. The same call goes on after any interruption; after a finished run it is a delta run.
 
@@ -99,7 +102,7 @@ def migrate(
         ledger = Ledger(job.evidence)
         try:
             _begin(job, ledger, delta)
-            outcome = _Run(job, ledger, watched, executor, stopped).run()
+            outcome = _Run(job, ledger, watched, executor, stopped, sealer).run()
         finally:
             ledger.close()
     if copy_evidence_to:
@@ -156,10 +159,16 @@ class _Run:
     """The phases in order; each one moves the ledger's `phase` on when all of it is on disk."""
 
     def __init__(
-        self, job: Job, ledger: Ledger, progress: Progress, executor: Executor | None, stopped: Callable[[], bool]
+        self,
+        job: Job,
+        ledger: Ledger,
+        progress: Progress,
+        executor: Executor | None,
+        stopped: Callable[[], bool],
+        sealer: Sealer,
     ) -> None:
         self._job, self._ledger, self._progress = job, ledger, progress
-        self._given, self._stopped = executor, stopped
+        self._given, self._stopped, self._sealer = executor, stopped, sealer
         self._began = time.monotonic()
         self._totals = Totals()
 
@@ -255,7 +264,7 @@ class _Run:
                         key=thing.key, problem="failed", expected=thing.problem or "", found=found, order=thing.order
                     ),
                 )
-        summary = seal(self._job, self._ledger, self._progress)
+        summary = self._sealer(self._job, self._ledger, self._progress)
         path = self._job.evidence / "findings.jsonl"
         if self._ledger.finding_count():
             write_findings(self._ledger, path)
