@@ -27,6 +27,8 @@ _NEEDED = ("bagit.txt", BAG_INFO, PAYLOAD_LIST, "metadata/checkpoint.txt")
 _MANIFESTS = ("metadata/manifest.jsonl", "metadata/manifest.jsonl.age")
 _VERSIONS = ("0.93", "0.94", "0.95", "0.96", "0.97", "1.0")
 _OWN_LINES = {digits: re.compile(rb"([0-9a-f]{%d})  ([^\n]+)" % digits) for digits in (64, 128)}
+# A payload line of which one look shows that it keeps every rule: most of them, and three times as fast.
+_PLAIN_LINE = re.compile(rb"([0-9a-f]{64})  (data(?:/[A-Za-z0-9_-][A-Za-z0-9_. -]*)+)\n")
 _LINE = re.compile(r"([0-9A-Fa-f]+)[ \t]+(\*?)(.+)", re.DOTALL)
 _ENDS = re.compile(r"\r\n|\r|\n")
 _LABEL = re.compile(r"([^:\s][^:]*):[ \t]?(.*)", re.DOTALL)
@@ -120,7 +122,14 @@ def read_list(lines: Iterable[bytes], file: str, report: Report) -> Iterator[tup
     last = b""
     of_payload = not file.startswith("tag")
     form = _OWN_LINES[128 if file.endswith("-sha512.txt") else 64]
+    plain = _PLAIN_LINE.fullmatch if file == PAYLOAD_LIST else None
     for number, data in enumerate(lines, 1):
+        if plain is not None and (match := plain(data)) is not None:
+            digest, exact = match.groups()
+            if exact > last:
+                last = exact
+                yield exact.decode("ascii"), digest.decode("ascii")
+                continue
         match = form.fullmatch(data.removesuffix(b"\n")) if data.endswith(b"\n") else None
         path = _utf8(match[2]) if match else None
         broken: tuple[str, str] | None = None

@@ -60,7 +60,7 @@ def hash_local(root: Path, batch: Batch) -> Hashed:
     buffer = bytearray(_BUFFER)
     view = memoryview(buffer)
     here, handle = None, -1
-    single = batch.algorithms[0] if len(batch.algorithms) == 1 else None
+    single = getattr(hashlib, batch.algorithms[0]) if len(batch.algorithms) == 1 else None
     try:
         for item in batch.items:
             path, expected = item
@@ -72,14 +72,14 @@ def hash_local(root: Path, batch: Batch) -> Hashed:
                         here, handle = None, -1
                     handle = open_folder(root, folder)
                     here = folder
-                file = open_file(handle, name)
+                file, stated = open_file(handle, name)
                 try:
-                    count = os.readv(file, [buffer])
-                    if count == _BUFFER and not batch.whole and os.fstat(file).st_size >= LARGE:
+                    if stated >= LARGE and not batch.whole:
                         found.large.append(item)
                         continue
-                    if single is not None and count < _BUFFER:
-                        digest, size = _short(single, file, view, count)
+                    count = os.readv(file, [buffer])
+                    if single is not None and count == stated < _BUFFER:
+                        digest, size = single(view[:count], usedforsecurity=False).hexdigest(), count
                     else:
                         digest, size = _long(batch.algorithms, lambda: os.readv(file, [buffer]), view, count)  # noqa: B023 - called at once
                 finally:
@@ -109,18 +109,6 @@ def hash_tree(tree: Tree, batch: Batch) -> Hashed:
         else:
             _compared(found, path, expected, digest, size)
     return found
-
-
-def _short(algorithm: str, file: int, view: memoryview, count: int) -> tuple[str, int]:
-    """A file that fits the buffer; a read may still be short of its end."""
-    while count < len(view) and (more := os.readv(file, [view[count:]])):
-        count += more
-    hasher = hashlib.new(algorithm, view[:count], usedforsecurity=False)
-    if count == len(view):
-        while more := os.readv(file, [view]):
-            hasher.update(view[:more])
-            count += more
-    return hasher.hexdigest(), count
 
 
 def _long(algorithms: tuple[str, ...], read: Callable[[], int], view: memoryview, count: int) -> tuple[str, int]:
@@ -196,7 +184,7 @@ class Hashing:
         self._gathered: dict[tuple[tuple[str, ...], bool], list[tuple[str, str]]] = {}
         self._under_way: dict[Future[Hashed], Batch] = {}
 
-    def add(self, path: str, algorithms: tuple[str, ...], digests: str, *, payload: bool) -> None:
+    def add(self, path: str, algorithms: tuple[str, ...], digests: str, payload: bool) -> None:
         items = self._gathered.setdefault((algorithms, payload), [])
         items.append((path, digests))
         if len(items) >= BATCH:

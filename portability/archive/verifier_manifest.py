@@ -31,7 +31,7 @@ def new_secret() -> bytes:
 
 def mark(path: str, digest: str, secret: bytes) -> int:
     """64 bits that stand for a path and its digest: a million of them fit into memory where a million paths do not."""
-    data = hashlib.blake2b(f"{digest} {path}".encode(), digest_size=8, key=secret).digest()
+    data = hashlib.blake2b(f"{digest} {path}".encode(), digest_size=8, salt=secret).digest()
     return int.from_bytes(data, "little")
 
 

@@ -53,27 +53,22 @@ class Matcher:
 
     def run(self, nodes: Iterable[Node], listed: Iterator[Listed]) -> None:
         """Both in path order. Code points and UTF-8 bytes sort alike."""
-        counts, add = self.counts, self._hashing.add
+        add = self._hashing.add
         wanted = next(listed, None)
         for path, kind, _ in nodes:
-            while wanted is not None and wanted.path < path:
+            while wanted is not None and wanted[0] < path:
                 self._missing(wanted)
                 wanted = next(listed, None)
-            here = None
-            if wanted is not None and wanted.path == path:
-                here, wanted = wanted, next(listed, None)
-                self._count(path)
-            if kind != FILE or not (path.isascii() or _is_utf8(path)):
+            plain = kind == FILE and (path.isascii() or _is_utf8(path))
+            if wanted is not None and wanted[0] == path:
+                payload = self._count(path)
+                if plain:
+                    add(path, wanted[1], wanted[2], payload)
+                wanted = next(listed, None)
+            elif plain:
+                self._found_unlisted(path)
+            if not plain:
                 self._odd(path, kind)
-            elif here is not None:
-                add(path, here.algorithms, here.digests, payload=path.startswith("data/"))
-            elif is_litter(path):
-                counts.litter += 1
-                self._findings.add("V18", "left by a file manager, not listed", path)
-            elif path.isascii():
-                self._extra(path)
-            else:
-                self._strays.unlisted(path)
         while wanted is not None:
             self._missing(wanted)
             wanted = next(listed, None)
@@ -81,11 +76,22 @@ class Matcher:
         self._hashing.finish()
         self._strays.close()
 
-    def _count(self, path: str) -> None:
-        if path.startswith("data/"):
+    def _count(self, path: str) -> bool:
+        payload = path.startswith("data/")
+        if payload:
             self.counts.payload_listed += 1
         else:
             self.counts.tag_listed += 1
+        return payload
+
+    def _found_unlisted(self, path: str) -> None:
+        if is_litter(path):
+            self.counts.litter += 1
+            self._findings.add("V18", "left by a file manager, not listed", path)
+        elif path.isascii():
+            self._extra(path)
+        else:
+            self._strays.unlisted(path)
 
     def _odd(self, path: str, kind: str) -> None:
         if kind == FILE:
@@ -123,7 +129,7 @@ class Matcher:
                 continue
             self.counts.recomposed += 1
             self._findings.add("V17", "found under a recomposed name", path, level=Severity.WARN, found=found[0])
-            self._hashing.add(found[0], tuple(algorithms.split()), digests, payload=path.startswith("data/"))
+            self._hashing.add(found[0], tuple(algorithms.split()), digests, path.startswith("data/"))
         for path in self._strays.left():
             self._extra(path)
 

@@ -16,8 +16,8 @@ from manifests.names import broken_rule, fold
 # Segments of which one look shows that they keep S1 to S9: most of them. Whatever could be a device, a short name or
 # litter is left to the slow look.
 _PLAIN = re.compile(
-    r"(?!con|prn|aux|nul|com|lpt|thumbs|ehthumbs|desktop)[A-Za-z0-9](?:[A-Za-z0-9 _.,=()+-]{0,120}[A-Za-z0-9])?",
-    re.IGNORECASE,
+    "(?![Cc][Oo]|[Pp][Rr]|[Aa][Uu]|[Nn][Uu]|[Ll][Pp]|[Tt][Hh]|[Ee][Hh]|[Dd][Ee])"
+    "[A-Za-z0-9](?:[A-Za-z0-9 _.,=()+-]{0,120}[A-Za-z0-9])?"
 )
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
@@ -62,23 +62,15 @@ class Folds:
 
     def __init__(self) -> None:
         self._hashes = array("q")
-        self._folders: list[str] = []
+        self._folder = ""
 
     def add(self, path: str) -> None:
         """A payload path; paths come in order, so that every folder is entered once."""
-        self._hashes.append(_hash(path))
-        *folders, _ = path.split("/")
-        if folders != self._folders:
-            self._hashes.extend(_hash("/".join(folders[:depth])) for depth in self._entered(folders))
-            self._folders = folders
-
-    def _entered(self, folders: list[str]) -> range:
-        same = 0
-        for one, other in zip(folders, self._folders, strict=False):
-            if one != other:
-                break
-            same += 1
-        return range(same + 1, len(folders) + 1)
+        self._hashes.append(hash(path.lower()) if path.isascii() else _hash(path))
+        folder = path[: path.rfind("/")]
+        if folder != self._folder:
+            self._hashes.extend(map(_hash, _entered(folder, self._folder)))
+            self._folder = folder
 
     def suspects(self) -> frozenset[int]:
         """Hashes that came more than once."""
@@ -86,6 +78,15 @@ class Folds:
             return frozenset()
         ordered = sorted(self._hashes)
         return frozenset(one for one, other in pairwise(ordered) if one == other)
+
+
+def _entered(folder: str, before: str) -> Iterator[str]:
+    """The folder and those above it that do not hold the folder before."""
+    segments = folder.split("/")
+    for depth in range(1, len(segments) + 1):
+        part = "/".join(segments[:depth])
+        if not f"{before}/".startswith(f"{part}/"):
+            yield part
 
 
 def _hash(path: str) -> int:

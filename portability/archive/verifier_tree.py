@@ -80,7 +80,7 @@ class LocalTree:
             return io.BufferedReader(io.FileIO(_open_by_path(self.folder, path)))
         handle = open_folder(self.folder, folder)
         try:
-            return io.BufferedReader(io.FileIO(open_file(handle, name)))
+            return io.BufferedReader(io.FileIO(open_file(handle, name)[0]))
         finally:
             os.close(handle)
 
@@ -128,18 +128,19 @@ def open_folder(root: Path, path: str) -> int:
     return handle
 
 
-def open_file(folder: int, name: str) -> int:
-    """A handle on a regular file of this folder; NotAFileError for anything else."""
+def open_file(folder: int, name: str) -> tuple[int, int]:
+    """A handle on a regular file of this folder, and its size; NotAFileError for anything else."""
     try:
         handle = os.open(name, _FILE, dir_fd=folder)
     except OSError as error:
         if error.errno in {*_LINKS, errno.ENXIO}:  # the last one: a socket
             raise NotAFileError(error.errno, "a link or a special file stands there") from error
         raise
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    state = os.fstat(handle)
+    if not stat.S_ISREG(state.st_mode):
         os.close(handle)
         raise NotAFileError(errno.EINVAL, "a special file stands there")
-    return handle
+    return handle, state.st_size
 
 
 def _open_by_path(root: Path, path: str) -> int:
