@@ -40,6 +40,8 @@ from portability.verify import describe, prove, write_findings
 PHASES = ("census", "plan", "transfer", "closing", "verify", "seal", "finished")
 Sealer = Callable[[Job, Ledger, Progress], Summary]
 """Writes the evidence of a run and reads it back; an archive is closed by another one than an evidence folder."""
+MARKS = ("transfer_began", "transfer_ended", "verify_started", "verify_ended")
+"""Times of a run that its provenance tells."""
 _RENEWALS = 3
 """Times that a broken pool of worker processes (one was killed) is made anew in one run."""
 
@@ -135,7 +137,8 @@ def _begin(job: Job, ledger: Ledger, delta: bool) -> None:
             ledger.set("phase", "census")
             ledger.set("verdict", "")
             ledger.set("started", time_text(datetime.now(UTC)))
-            ledger.set("verify_began", "")
+            for name in ("verify_began", *MARKS):
+                ledger.set(name, "")
     elif not ledger.get("job"):
         with ledger.transaction():
             ledger.set("job", new_id())

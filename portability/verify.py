@@ -12,7 +12,7 @@ from pathlib import Path
 
 from connectors import Entry, Location, VersionWriter
 from connectors.entry import from_dict, to_dict
-from connectors.keys import key_bytes, key_text
+from connectors.keys import key_bytes
 from manifests.files import create_private
 from manifests.manifest import ManifestReader, Summary
 from manifests.sums import sums_agree
@@ -106,23 +106,14 @@ def _match(ledger: Ledger) -> None:
 
 
 def _unexpected(ledger: Ledger) -> None:
-    rows = ledger.query(
-        "SELECT key, ord, json_extract(entry, '$.size') FROM there WHERE seen = 0 "
-        "AND json_extract(entry, '$.kind') IS NOT 'directory' "
-        # A place of folders shows nothing of these; a failed thing may have been there before, and is named as failed.
+    ledger.execute(
+        "INSERT INTO findings (phase, key, ord, problem, expected, found, depth) "
+        "SELECT 'listing', key, iif(ord >= 0, ord, NULL), 'unexpected', 'nothing', "
+        "ifnull(json_extract(entry, '$.size') || ' bytes', 'something'), 'listed' FROM there WHERE seen = 0 "
+        "AND json_extract(entry, '$.kind') IS NOT 'directory' "  # an empty folder is not data
+        # A failed thing may have been there before, and is named as failed.
         "AND key NOT IN (SELECT ifnull(path, key) FROM things WHERE state = 'failed')"
     )
-    for key, order, size in rows:
-        ledger.add_finding(
-            "listing",
-            Finding(
-                key=key_text(key),
-                problem="unexpected",
-                expected="nothing",
-                found=f"{size} bytes" if size is not None else "something",
-                order=order if order >= 0 else None,
-            ),
-        )
 
 
 def _batches(destination: Location, ledger: Ledger, demands: Level, work: Work) -> Iterator[CheckBatch]:
