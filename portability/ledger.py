@@ -34,6 +34,7 @@ CREATE TABLE things (
   id INTEGER PRIMARY KEY, key BLOB NOT NULL, ord INTEGER NOT NULL, kind TEXT NOT NULL, size INTEGER, claim TEXT NOT NULL,
   origin BLOB NOT NULL, mark TEXT NOT NULL, overlay TEXT, expect TEXT,
   action TEXT, reason TEXT, detail TEXT, path BLOB, by_content TEXT, replace INTEGER NOT NULL DEFAULT 0,
+  present INTEGER NOT NULL DEFAULT 0,
   state TEXT NOT NULL DEFAULT 'planned',
   facts TEXT, sha256 TEXT, bytes INTEGER, losses TEXT, attempts INTEGER NOT NULL DEFAULT 0, received_at TEXT, salt TEXT,
   adopted INTEGER NOT NULL DEFAULT 0, stored TEXT, problem TEXT, message TEXT, expected TEXT, found TEXT,
@@ -53,7 +54,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS by_key ON things (key, ord);
 CREATE INDEX IF NOT EXISTS by_path ON things (ifnull(path, key)) WHERE action IN ('copy', 'chain');
 """
 _COLUMNS = (
-    "id, key, ord, kind, size, claim, overlay, expect, action, reason, detail, path, by_content, replace, state, facts, sha256, bytes, "
+    "id, key, ord, kind, size, claim, overlay, expect, action, reason, detail, path, by_content, replace, present, state, facts, sha256, bytes, "
     "losses, attempts, received_at, salt, adopted, stored, problem, message, expected, found, evidence, checked"
 )
 
@@ -80,6 +81,8 @@ class Thing:
     by_content: str | None
     """The destination's folder in which the bytes stand under their own SHA-256; `path` follows when they have passed."""
     replace: bool
+    present: bool
+    """The destination listed something there when the plan was made."""
     state: str
     """planned, moved, failed."""
     facts: Entry | None
@@ -114,7 +117,7 @@ def _thing(row: tuple[Any, ...]) -> Thing:
     values["stored"] = json.loads(values["stored"]) if values["stored"] else None
     values["facts"] = from_dict(json.loads(values["facts"])) if values["facts"] else None
     values["losses"] = tuple((name, parked) for name, parked in json.loads(values["losses"] or "[]"))
-    for name in ("replace", "adopted", "checked"):
+    for name in ("replace", "present", "adopted", "checked"):
         values[name] = bool(values[name])
     return Thing(**values)
 

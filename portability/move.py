@@ -56,6 +56,8 @@ class Step:
     """SHA-256 that the bytes must have (earlier evidence knows them)."""
     replace: bool = False
     """An earlier run put an older content there: replace it."""
+    present: bool = False
+    """The destination listed something there before the run: it is compared, and never put over."""
     settled: bool = False
     """In a chain: the run before has put this one."""
 
@@ -347,6 +349,11 @@ def _copy(step: Step, batch: Batch) -> Moved:
         digest, _ = digest_of(_body(source, entry, batch))
         step = replace(step, path=f"{step.by_content}/{digest[:2]}/{digest}", expect=step.expect or digest)
     wanted = _wanted(entry, step)
+    if step.present and not step.replace:
+        try:
+            return _adopt(source, destination, entry, wanted, step, batch)
+        except NotFoundError:
+            pass  # it went away since: there is nothing to put over
     try:
         stored, body = _put(
             source,
@@ -378,7 +385,9 @@ def _put(
         body.close()
     if entry.kind == "object" and stored.size is not None and stored.size != body.count:
         raise CorruptedError(
-            f"the destination says {stored.size} bytes after {body.count} were sent", host=source.uri, key=entry.key
+            f"the destination says {stored.size} bytes after {body.count} were sent",
+            host=batch.destination.url,
+            key=step.path,
         )
     return stored, body
 

@@ -304,6 +304,9 @@ def _look_at_destination(job: Job, ledger: Ledger) -> None:
         if not isinstance(destination, Preparer):  # a bucket must be there; a folder will be made
             raise
     with ledger.transaction():
+        ledger.execute(
+            "UPDATE things SET present = ifnull(path, key) IN (SELECT key FROM there) WHERE action = 'copy' AND by_content IS NULL"
+        )
         ledger.execute("DELETE FROM other")
         ledger.execute(
             "INSERT INTO other SELECT key FROM there WHERE json_extract(entry, '$.kind') IS NOT 'directory' AND key NOT IN "

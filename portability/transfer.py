@@ -293,6 +293,7 @@ def _step(thing: Thing) -> Step:
         overlay=thing.overlay,
         expect=thing.expect,
         replace=thing.replace,
+        present=thing.present,
         settled=thing.state == "moved",
     )
 

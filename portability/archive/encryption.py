@@ -84,7 +84,7 @@ class _Turned:
         end: BaseException | None = None
         try:
             push(self)
-        except Exception as error:  # whatever it was, it must come out of `read`
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must come out of `read`
             end = error
         self._offer(end)
 
