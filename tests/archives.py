@@ -90,12 +90,13 @@ def build(
     demands: str = "read",
     census: Mapping[str, Any] | None = None,
     stored_in: Mapping[str, tuple[str, str]] | None = None,
+    seal: Callable[[bytes], bytes] | None = None,
     uuid: str = UUID,
 ) -> Path:
     """Write a complete archive into this folder (made if need be) and return it.
 
     `contents` are keys with their bytes, or things in line order. `census` overrides members of the census block.
-    `stored_in` makes a delta: key to (archive id, path in it) of what is not stored here.
+    `stored_in` makes a delta: key to (archive id, path in it) of what is not stored here. `seal` encrypts.
     """
     listed = things(contents) if isinstance(contents, Mapping) else list(contents)
     (folder / "metadata").mkdir(parents=True)
@@ -114,9 +115,13 @@ def build(
                     members["stored_in"] = {"archive": archive, "path": place}
                 else:
                     path = paths.path(thing.key) if thing.latest else version_path(digest)
+                    data = thing.data
+                    if seal is not None:
+                        path, data = f"data/objects/00000/{len(current):08d}.age", seal(thing.data)
+                        members["age"] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
                     current[path] = digest
                     members["path"] = path
-                    _write(folder, path, thing.data)
+                    _write(folder, path, data)
             if thing.order is not None:
                 members |= {"order": thing.order, "latest": thing.latest, "version": f"v{thing.order + 1}"}
             salt = base64.b64encode(hashlib.md5(f"{thing.key!r}{thing.order}".encode()).digest()).decode()
@@ -152,6 +157,10 @@ def build(
     ]
     _write(folder, "bag-info.txt", bagit.write_bag_info(members_of_bag))
     _fill(folder)
+    if seal is not None:
+        for name in ("metadata/manifest.jsonl", "metadata/source.json"):
+            _write(folder, f"{name}.age", seal((folder / name).read_bytes()))
+            (folder / name).unlink()
     close(folder, sign_with=sign_with, payload=True, sha512=sha512)
     return folder
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from manifests import bagit, signing
 from manifests.bagit import Mode, Severity
-from manifests.digests import Readable, stream_sha256
+from manifests.digests import stream_sha256
 from manifests.errors import ManifestError
 from manifests.manifest import Summary
 from manifests.verdict import Signature, Verdict, judge
@@ -20,18 +21,22 @@ from portability.archive.verifier_lists import SIGNATURE, Lists, is_there, read_
 from portability.archive.verifier_manifest import (
     CHECKPOINT,
     MANIFEST,
+    Decrypt,
     PayloadMarks,
     Scan,
     check_checkpoint,
+    check_plaintexts,
     compare,
     missing_from,
     new_secret,
     scan,
     scan_local,
+    sealed_batches,
 )
 from portability.archive.verifier_match import Counts, Matcher
 from portability.archive.verifier_tree import LocalTree, Tree
 from portability.errors import PlaceError, UsageError
+from portability.pool import stream as stream_results
 
 ENCRYPTED = f"{MANIFEST}.age"
 FINGERPRINT_TEXT = {
@@ -76,7 +81,7 @@ class VerifierResult:
 class _Demands:
     signers: Collection[str] | None
     bases: Sequence[Tree]
-    decrypt: Callable[[Readable], BinaryIO] | None
+    decrypt: Decrypt | None
     workers: int | None
 
 
@@ -86,7 +91,7 @@ def verify_bag(
     mode: Literal["auto", "archive", "bag"] = "auto",
     signer: str | None = None,
     bases: Sequence[Path] = (),
-    decrypt: Callable[[Readable], BinaryIO] | None = None,
+    decrypt: Decrypt | None = None,
     workers: int | None = None,
     sink: Callable[[Finding], None] | None = None,
 ) -> VerifierResult:
@@ -105,7 +110,7 @@ def verify_tree(
     mode: Literal["auto", "archive", "bag"] = "auto",
     signer: str | None = None,
     bases: Sequence[Tree] = (),
-    decrypt: Callable[[Readable], BinaryIO] | None = None,
+    decrypt: Decrypt | None = None,
     workers: int | None = None,
     sink: Callable[[Finding], None] | None = None,
 ) -> VerifierResult:
@@ -206,8 +211,11 @@ class _Archive:
             return self._workers.submit(scan_local, tree.folder, MANIFEST, secret).result
 
         def here() -> Scan:
-            with self._open_manifest() as stream:
-                return scan(stream, secret)
+            try:
+                with self._open_manifest() as stream:
+                    return scan(stream, secret)
+            except OSError as error:
+                return Scan(error=ManifestError(f"cannot be read: {error}"))
 
         return here
 
@@ -232,7 +240,24 @@ class _Archive:
         check_checkpoint(read_small(self._tree, CHECKPOINT), scanned.summary, findings)
         compare(scanned, self._listed, self._open_manifest, self._lists.again, findings)
         self._needs = self._check_bases(scanned)
+        if self._encrypted and self._demands.decrypt is not None:
+            self._check_plaintexts(self._demands.decrypt)
         return scanned.summary
+
+    def _check_plaintexts(self, decrypt: Decrypt) -> None:
+        """The digests in the lines are those of the plaintexts: with a key they are compared too."""
+        work = partial(check_plaintexts, self._tree, decrypt)
+        with self._open_manifest() as stream:
+            batches = sealed_batches(stream)
+            for _, found in stream_results(
+                self._workers.executor, work, lambda: next(batches, None), 2 * self._workers.count
+            ):
+                if isinstance(found, BaseException):
+                    raise found
+                for path, expected, digest in found:
+                    self._findings.add(
+                        "V15", "the plaintext is not what was exported", path, expected=expected, found=digest
+                    )
 
     def _check_bases(self, scanned: Scan) -> tuple[str, ...]:
         """The archives a delta refers to: each must be given, intact, full, and hold what the lines say. The others are named."""

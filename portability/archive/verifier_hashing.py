@@ -151,9 +151,14 @@ class Workers:
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Start this elsewhere."""
+        return self.executor.submit(work, *arguments)
+
+    @property
+    def executor(self) -> Executor:
+        """Where work runs; it starts when it is first asked for."""
         if self._executor is None:
             self._executor = _processes(self.count) if self._local else ThreadPoolExecutor(max(self.count, 8))
-        return self._executor.submit(work, *arguments)
+        return self._executor
 
     def hash(self, batch: Batch) -> Future[Hashed]:
         """Hash a batch elsewhere."""

@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from manifests.digests import Readable
+from manifests.digests import Readable, stream_sha256
 from manifests.errors import ManifestError
 from manifests.manifest import ManifestReader, Summary
 from manifests.tree import Checkpoint
 from portability.archive.verifier_findings import Findings
-from portability.archive.verifier_tree import LocalTree
+from portability.archive.verifier_tree import LocalTree, Tree
 
 MANIFEST, CHECKPOINT = "metadata/manifest.jsonl", "metadata/checkpoint.txt"
 CRATE = "data/ro-crate-metadata.json"
 """The one payload file that no line names."""
 
-Decrypt = Callable[[Readable], BinaryIO]
+Decrypt = Callable[[BinaryIO], BinaryIO]
+"""Ciphertext to plaintext; what cannot be opened is an OSError, at once or while reading. It crosses to other processes."""
 
 
 def new_secret() -> bytes:
@@ -65,6 +66,8 @@ def scan(stream: Readable, secret: bytes) -> Scan:
         found.summary = reader.summary
     except ManifestError as error:
         found.error = error
+    except OSError as error:  # a ciphertext that another key opens, or that was cut
+        found.error = ManifestError(f"cannot be read: {error}", rule="8")
     return found
 
 
@@ -110,6 +113,35 @@ def compare(
     for path, digest in list_again():
         if path != CRATE and mark(path, digest, listed.secret) in difference:
             findings.add("V20", "no line of the manifest names this payload file with this digest", path, found=digest)
+
+
+def sealed_batches(stream: Readable) -> Iterator[list[tuple[str, str]]]:
+    """Paths of ciphertexts and the digests of their plaintexts, some files or megabytes at a time."""
+    batch: list[tuple[str, str]] = []
+    octets = 0
+    for line in ManifestReader(stream).lines():
+        if "age" in line and "path" in line:
+            batch.append((line["path"], line["sha256"]))
+            octets += line["size"]
+            if len(batch) >= 200 or octets >= 64 << 20:
+                yield batch
+                batch, octets = [], 0
+    if batch:
+        yield batch
+
+
+def check_plaintexts(tree: Tree, decrypt: Decrypt, items: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """Decrypt to nowhere, hash: path, expected and found digest (or why there is none) of what differs."""
+    wrong = []
+    for path, expected in items:
+        try:
+            with decrypt(tree.open(path)) as stream:
+                found = stream_sha256(stream)[0]
+        except OSError as error:
+            found = str(error)
+        if found != expected:
+            wrong.append((path, expected, found))
+    return wrong
 
 
 def check_checkpoint(data: bytes | None, summary: Summary, findings: Findings) -> None:

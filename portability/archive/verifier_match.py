@@ -56,19 +56,21 @@ class Matcher:
         add = self._hashing.add
         wanted = next(listed, None)
         for path, kind, _ in nodes:
+            if not (path.isascii() or _is_utf8(path)):  # no list can name it, and it would upset the order
+                self._findings.add("V11", "a name that is not UTF-8", path)
+                continue
             while wanted is not None and wanted[0] < path:
                 self._missing(wanted)
                 wanted = next(listed, None)
-            plain = kind == FILE and (path.isascii() or _is_utf8(path))
+            if kind != FILE:
+                self._odd(path, kind)
             if wanted is not None and wanted[0] == path:
                 payload = self._count(path)
-                if plain:
+                if kind == FILE:
                     add(path, wanted[1], wanted[2], payload)
                 wanted = next(listed, None)
-            elif plain:
+            elif kind == FILE:
                 self._found_unlisted(path)
-            if not plain:
-                self._odd(path, kind)
         while wanted is not None:
             self._missing(wanted)
             wanted = next(listed, None)
@@ -94,9 +96,7 @@ class Matcher:
             self._strays.unlisted(path)
 
     def _odd(self, path: str, kind: str) -> None:
-        if kind == FILE:
-            self._findings.add("V11", "a name that is not UTF-8", path)
-        elif kind in _ODD:
+        if kind in _ODD:
             self._findings.add("V11", "neither a file nor a folder", path, expected="a file", found=_ODD[kind])
         else:
             self._findings.add("V11", "a folder that cannot be listed", path)

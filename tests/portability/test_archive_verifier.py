@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -396,6 +397,50 @@ def test_a_delta_of_a_delta_and_a_line_that_its_base_does_not_hold_are_refused(t
     stored = {"a": (archives.archive_id(delta), "data/files/a")}
     second = archives.build(tmp_path / "second", {"a": b"a", "c": b"c"}, stored_in=stored)
     assert verify_bag(second, bases=[delta, base]).exit_code == 6
+
+
+# Encrypted archives; any reversible change of bytes will do for a cipher here.
+
+
+def _seal(data: bytes, key: int = 7) -> bytes:
+    return b"sealed" + bytes([key]) + bytes(byte ^ key for byte in data)
+
+
+def _open(sealed: BinaryIO, key: int = 7) -> BinaryIO:
+    with sealed:
+        data = sealed.read()
+    if data[:7] != b"sealed" + bytes([key]):
+        raise OSError("another key, or a damaged ciphertext")
+    return io.BytesIO(bytes(byte ^ key for byte in data[7:]))
+
+
+def test_an_encrypted_archive_is_intact_without_a_key_and_proven_with_it(tmp_path: Path) -> None:
+    folder = archives.build(tmp_path / "archive", seal=_seal, sign_with=archives.key())
+    without = verify_bag(folder, signer=archives.fingerprint())
+    assert (without.exit_code, without.encrypted, without.intact) == (3, True, True)
+    assert rules(without) == {"V21"}
+    opened = verify_bag(folder, decrypt=_open, workers=2)
+    assert opened.exit_code == 0
+    assert opened.verdict is not None
+    assert opened.verdict.proven
+
+
+def test_a_wrong_key_proves_nothing(tmp_path: Path) -> None:
+    folder = archives.build(tmp_path / "archive", seal=_seal, sign_with=archives.key())
+    result = verify_bag(folder, decrypt=partial(_open, key=8))
+    assert result.exit_code == 6
+    assert "V19" in rules(result)
+
+
+def test_a_ciphertext_of_something_else_is_found_with_the_key(tmp_path: Path) -> None:
+    def other(data: bytes) -> bytes:
+        return _seal(data.replace(b"confrere", b"collegue"))
+
+    folder = archives.build(tmp_path / "archive", seal=other, sign_with=archives.key())
+    assert verify_bag(folder).exit_code == 3
+    result = verify_bag(folder, decrypt=_open, workers=2)
+    assert result.exit_code == 4
+    assert [found.rule for found in result.findings] == ["V15", "V15"]
 
 
 # Independent readers of what we write.
