@@ -13,7 +13,7 @@ from pathlib import Path
 
 import servers
 
-from benchmarks.contenders import EVIDENCE, RCLONE_FLAGS, Measure
+from benchmarks.contenders import OURS, PROOFS, RCLONE_FLAGS, Measure
 
 HEAD = ("case", "load", "who", "wall s", "CPU s", "peak MiB (largest)", "wall ratio", "CPU ratio")
 READING = """\
@@ -52,7 +52,7 @@ def markdown(results: Sequence[Result], notes: Sequence[str]) -> str:
     return "\n".join(["# Measured against rclone", "", *lines, "", *(f"- {note}" for note in notes), ""])
 
 
-def notes(server: str, scratch: str, seconds: float) -> list[str]:
+def notes(server: str, scratch: str, proof: str, seconds: float) -> list[str]:
     """All that a reader needs to judge the numbers."""
     load = f", load average {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
     flags = "; ".join(f"{name}: {' '.join(words)}" for name, words in RCLONE_FLAGS.items())
@@ -66,7 +66,7 @@ def notes(server: str, scratch: str, seconds: float) -> list[str]:
         f"Versions: {versions}, Python {platform.python_version()}, {rclone.stdout.splitlines()[0]}.",
         f"S3 server: {server}. SFTP server: OpenSSH sshd. Scratch: {scratch}. Whole benchmark: {seconds:.0f} s.",
         f"rclone's flags: {flags}. Ours: the defaults.",
-        EVIDENCE,
+        f"{OURS} {PROOFS[proof]}",
         READING,
         "Not measured: a network's latency, TLS, the disks (where the scratch is in memory), servers under other load.",
     ]
