@@ -19,6 +19,7 @@ from connectors.errors import (
 from connectors.location import Location
 from connectors.protocols import (
     Capabilities,
+    Configured,
     Connector,
     Describer,
     Destination,
@@ -39,6 +40,7 @@ __all__ = [
     "Capabilities",
     "ChangedError",
     "ColdError",
+    "Configured",
     "Connector",
     "ConnectorError",
     "CorruptedError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from connectors.entry import Entry
 
@@ -167,6 +167,15 @@ class Preparer(Protocol):
 
     def prepare(self, keep: Collection[str] = ()) -> None:
         """Create the root if it is missing and drop partial files, except those of the Multipart tokens in `keep`."""
+        ...
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """A host whose places have settings of their own (versioning, lifecycle, policy, …)."""
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as the host states them, in plain JSON values."""
         ...
 
 

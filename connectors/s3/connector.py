@@ -24,6 +24,7 @@ from connectors.protocols import Capabilities, Stream
 from connectors.s3 import listing
 from connectors.s3.attributes import bare_etag, from_head, grants, same_etag
 from connectors.s3.body import Body
+from connectors.s3.bucket import settings
 from connectors.s3.client import Settings, client
 from connectors.s3.errors import code_of, translated
 from connectors.s3.uploads import Uploads
@@ -139,6 +140,10 @@ class S3(Uploads):
             answer["Body"].close()
             raise
         return Body(answer["Body"], expected, self.uri, entry.key)
+
+    def settings(self) -> dict[str, Any]:
+        """The bucket's own settings as the host states them."""
+        return settings(self._call)
 
     def delete(self, key: str) -> None:
         self._call("head_object", key)
