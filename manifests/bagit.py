@@ -187,6 +187,8 @@ def read_foreign_list(data: bytes, file: str, declared: Declaration, report: Rep
 
 def decode_percent(path: str, *, final: bool) -> str:
     """A listed path with `%0A`, `%0D` and, since 1.0, `%25` decoded, in any case of their digits."""
+    if "%" not in path:
+        return path
     codes = {"0a": "\n", "0d": "\r", **({"25": "%"} if final else {})}
     return re.sub("%(0[AaDd]|25)", lambda match: codes.get(match[1].lower(), match[0]), path)
 
