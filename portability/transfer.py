@@ -250,7 +250,7 @@ class _Driver:
             return
         self._ledger.settle_part(answer)
         self.totals.bytes += answer.size
-        self.totals.tries += answer.attempts
+        self.totals.tries += answer.attempts - 1  # a part is no thing of its own: only what was tried again counts
         progress.step(0, answer.size)
         large.missing -= 1
         if large.missing == 0:
