@@ -108,6 +108,8 @@ def _look(one: Check, batch: CheckBatch) -> Checked:
         sha256, size_read, part = _read(destination, entry, one, batch)
         if part:
             differences.append(part)
+        elif one.sha256 is None and not one.parts:
+            differences.append(_difference("unreadable", "a digest of what was sent", "none is known", "read"))
         elif one.sha256 is not None and sha256 != one.sha256:
             differences.append(_difference("digest", one.sha256, sha256, "read"))
         elif size_read != one.wanted.size:
