@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from connectors import AlreadyExistsError, Entry, Location, connect
+from connectors import AlreadyExistsError, Entry, Location, Stream, connect
 from connectors.keys import key_text
-from connectors.streams import BytesStream
 from manifests import bagit, signing
 from manifests.digests import file_sha256
 from manifests.files import create_private, publish, write_private
@@ -27,6 +26,10 @@ from portability.progress import Progress
 from portability.seal import MANIFEST, events, header, read_back, write_manifest
 
 SIGNATURE = "signatures/tagmanifest-sha256.txt.sig"
+
+
+class SourceChangedError(RefusedError):
+    """Things were replaced or removed at the source after the census: this snapshot can never be whole."""
 
 
 class Signer(Protocol):
@@ -56,13 +59,18 @@ class Terms:
     """The source host's own settings, for source.json."""
 
 
+def staged(work: Path) -> Path:
+    """Where the description of an archive lies before it is published."""
+    return work / "archive"
+
+
 def close(terms: Terms, job: Job, ledger: Ledger, progress: Progress) -> Summary:
     """Write, read back and publish everything but the payload. The same call goes on where a killed one stopped.
 
     RefusedError if the payload is not whole: an archive is closed only over bytes that were all read back.
     """
     _refuse_unless_whole(ledger)
-    staging = job.evidence / "archive"
+    staging = staged(job.evidence)
     (staging / "metadata").mkdir(parents=True, exist_ok=True, mode=0o700)
     (staging / "signatures").mkdir(exist_ok=True, mode=0o700)
     progress.phase("close the archive", ledger.count("state = 'moved'"))
@@ -90,7 +98,8 @@ def close(terms: Terms, job: Job, ledger: Ledger, progress: Progress) -> Summary
     finally:
         host.close()
     if not (job.evidence / MANIFEST).exists():
-        write_private(job.evidence / MANIFEST, manifest.read_bytes())
+        with manifest.open("rb") as clear:
+            _copy(clear, job.evidence / MANIFEST)
     progress.done()
     return summary
 
@@ -100,6 +109,11 @@ def _refuse_unless_whole(ledger: Ledger) -> None:
     wrong = int(ledger.query("SELECT count(*) FROM findings WHERE phase IN ('verify', 'listing')")[0][0])
     if not missing and not wrong:
         return
+    if changed := ledger.count("state = 'failed' AND problem IN ('Changed', 'NotFound')"):
+        raise SourceChangedError(
+            f"the archive was not closed: {changed:,} things changed at the source while it was exported",
+            hint="remove the unfinished archive, then run the same command again when the source is quiet",
+        )
     told = [f"{thing.message or 'not moved'}" for thing in ledger.things("state = 'failed'")][:1] or [
         f"{finding.problem}: {finding.found}" for finding in ledger.findings(1)
     ]
@@ -128,26 +142,29 @@ def _tag_files(terms: Terms, job: Job, ledger: Ledger, staging: Path, summary: S
             write_private(staging / name, make())
         return name
 
-    def sealed(name: str, make: Callable[[], bytes]) -> str:
+    def sealed(name: str) -> str:
         """In an encrypted archive nothing that may name a patient is clear."""
         if not terms.recipients:
-            return made(name, make)
-        return made(f"{name}.age", lambda: _encrypt(make(), terms))
+            return name
+        path = staging / f"{name}.age"
+        if not path.exists():
+            with (staging / name).open("rb") as clear, encryption.encrypted(_File(clear), terms.recipients) as body:
+                _copy(body, path)
+        return f"{name}.age"
 
-    plain = staging / "metadata" / MANIFEST
-    yield sealed("metadata/manifest.jsonl", plain.read_bytes)
+    yield sealed(f"metadata/{MANIFEST}")
     yield made("metadata/manifest.schema.json", profile.manifest_schema)
     yield made("metadata/checkpoint.txt", summary.checkpoint.to_bytes)
     yield made("metadata/provenance.json", lambda: events(job, ledger, summary, kind="export"))
-    yield made("metadata/history.jsonl", lambda: terms.history.read_bytes() if terms.history else b"")
-    yield sealed("metadata/source.json", lambda: _json(terms.settings() if terms.settings else {}))
+    yield made("metadata/history.jsonl", lambda: _history(terms))
+    yield sealed(made("metadata/source.json", lambda: _json(terms.settings() if terms.settings else {})))
     yield made("metadata/bagit-profile.json", profile.bagit_profile)
     if terms.recipients:
         yield made("metadata/recipients.txt", lambda: "".join(f"{one}\n" for one in terms.recipients).encode())
     yield made("bagit.txt", profile.declaration)
     yield made("bag-info.txt", lambda: _bag_info(terms, ledger, summary))
     fingerprint = terms.signer.public.fingerprint if terms.signer else None
-    yield made("README.txt", lambda: page.readme(_reader_facts(terms, summary, fingerprint)))
+    yield made("README.txt", lambda: page.readme(_reader_facts(terms, ledger, summary, fingerprint)))
     yield made("verify.sh", page.verify_sh)
     yield made("verify.html", page.verify_html)
     yield _payload_list(staging, ledger)
@@ -155,7 +172,12 @@ def _tag_files(terms: Terms, job: Job, ledger: Ledger, staging: Path, summary: S
         yield _payload_list_512(staging, ledger, terms)
 
 
-def _reader_facts(terms: Terms, summary: Summary, fingerprint: str | None) -> page.Facts:
+def _history(terms: Terms) -> bytes:
+    return terms.history.read_bytes() if terms.history and terms.history.exists() else b""
+
+
+def _reader_facts(terms: Terms, ledger: Ledger, summary: Summary, fingerprint: str | None) -> page.Facts:
+    longest = max((len(path.encode("utf-16-le")) // 2 for path, _, _ in _payload(ledger)), default=0)
     return page.Facts(
         practice=terms.practice,
         created=summary.header.created,
@@ -163,6 +185,8 @@ def _reader_facts(terms: Terms, summary: Summary, fingerprint: str | None) -> pa
         fingerprint=fingerprint,
         encrypted=bool(terms.recipients),
         root=summary.root,
+        sha512=terms.sha512,
+        longest=len(terms.name) + 1 + longest,
     )
 
 
@@ -229,12 +253,14 @@ def _tag_manifest(staging: Path, files: list[str], terms: Terms) -> list[str]:
     _once(staging / names[0], b"".join(lines))
     if terms.sha512:
         names.insert(0, "tagmanifest-sha512.txt")
-        lines = [
-            bagit.list_line(hashlib.sha512((staging / name).read_bytes()).hexdigest(), name)
-            for name in sorted(files, key=str.encode)
-        ]
+        lines = [bagit.list_line(_sha512(staging / name), name) for name in sorted(files, key=str.encode)]
         _once(staging / names[0], b"".join(lines))
     return names
+
+
+def _sha512(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha512").hexdigest()
 
 
 def _signatures(terms: Terms, staging: Path) -> list[str]:
@@ -266,9 +292,12 @@ def _bag_info(terms: Terms, ledger: Ledger, summary: Summary) -> bytes:
     )
 
 
-def _encrypt(data: bytes, terms: Terms) -> bytes:
-    with encryption.encrypted(BytesStream(data), terms.recipients) as sealed:
-        return sealed.read()
+def _copy(body: Stream, path: Path) -> None:
+    part = path.with_name(f"{path.name}.part")
+    with create_private(part) as out:
+        while piece := body.read(1 << 20):
+            out.write(piece)
+        publish(out, part, path)
 
 
 def _publish(host: Any, staging: Path, name: str) -> None:

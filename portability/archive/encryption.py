@@ -69,6 +69,10 @@ def identities(path: str) -> list[Any]:
     return found
 
 
+class WrongKeyError(CorruptedError):
+    """The ciphertext may be sound: it is made for other recipients than this identity."""
+
+
 class _Turned:
     """What a pushing function writes, read as a stream; its failure is raised where the bytes end."""
 
@@ -192,7 +196,7 @@ def encrypted(body: Stream, recipients: Sequence[str]) -> Iterator[Sealed]:
 
 
 class _Opened:
-    """The plaintext of a ciphertext; a wrong key, a cut or a change is a CorruptedError before the end is reached."""
+    """The plaintext of a ciphertext; a cut or a change is a CorruptedError before the end is reached."""
 
     def __init__(self, body: Stream, keys: list[Any], host: str, key: str) -> None:
         age = _age()
@@ -207,9 +211,9 @@ class _Opened:
             except Exception as error:
                 if cipher.error is not None:
                     raise cipher.error from None
-                raise CorruptedError(
-                    f"it cannot be decrypted: another key, or a damaged or cut ciphertext ({error})", host=host, key=key
-                ) from error
+                if "No matching keys" in str(error):
+                    raise WrongKeyError("it is encrypted to another key", host=host, key=key) from error
+                raise CorruptedError(f"its ciphertext is damaged or cut ({error})", host=host, key=key) from error
 
         self._turned = _Turned(push)
 
@@ -222,5 +226,5 @@ class _Opened:
 
 
 def decrypted(body: Stream, identity: str, *, host: str, key: str) -> Stream:
-    """The plaintext of a ciphertext, for the identities in a file."""
+    """The plaintext of a ciphertext, for the identities in a file; its reading may end in a WrongKeyError."""
     return _Opened(body, identities(identity), host, key)

@@ -1,35 +1,46 @@
-"""Export into an archive and restore out of one: migrations whose destination, or source, is an archive."""
+"""Exports: migrations whose destination is an archive, which is closed when its payload was read back."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from connectors import Location, connect
-from manifests.bagit import folder_name
-from manifests.files import write_private
+from manifests.bagit import TAG_LIST, archive_id, folder_name
+from manifests.canonical import time_text
+from manifests.digests import file_sha256
+from manifests.errors import FormatError
+from manifests.files import create_private, write_private
+from manifests.history import Entry, append, read_history
+from manifests.manifest import Summary
+from manifests.verdict import judge
 from portability.archive import place
-from portability.archive.closing import Signer, Terms, close
-from portability.archive.encryption import check_recipients, decrypted
-from portability.archive.remote import ConnectorTree, Raw
-from portability.archive.verifier import VerifierResult, verify_bag, verify_tree
-from portability.errors import EvidenceError, UsageError
+from portability.archive.closing import Signer, SourceChangedError, Terms, close, staged
+from portability.archive.encryption import check_recipients
+from portability.archive.transport import pack
+from portability.archive.verifier_tree import LocalTree
+from portability.errors import EvidenceError, PlaceError, UsageError
 from portability.job import Job, Policy, Selection
+from portability.ledger import NAME as LEDGER
+from portability.ledger import Ledger
+from portability.lock import FolderLock
 from portability.migrate import migrate
 from portability.outcome import Outcome
 from portability.progress import Progress
+from portability.seal import MANIFEST, read_back
+from portability.verify import describe
 
 STATE = "archive.json"
+Form = Literal["tar", "zip"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +61,11 @@ class Export:
     sha512: bool = False
     signer: Signer | None = None
     history: Path | None = None
+    """The practice's history.jsonl; the archive carries a copy."""
+    form: Form | None = None
+    """Also pack the closed archive into one file beside it; its place must be a folder of this machine."""
     work: Path | None = None
-    """Folder for the ledger while the export runs; by default beside the archive, or in the current folder."""
+    """Folder in which the ledger lies while the export runs; by default beside the archive, or the current folder."""
 
 
 def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
@@ -59,10 +73,14 @@ def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
 
     The errors of `migrate` pass; RefusedError if the payload could not be made whole: then nothing was closed.
     """
-    if asked.recipients:
-        check_recipients(asked.recipients)
-    work = asked.work or _work_folder(asked)
-    work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check(asked)
+    work = _work_folder(asked)
+    try:
+        work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise PlaceError(
+            f"the work folder {work} cannot be made: {error.strerror}", hint="choose one: --work"
+        ) from error
     state = _state(asked, work)
     inner = below(asked.to, state["name"])
     destination = place.outer(
@@ -92,22 +110,114 @@ def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
         history=asked.history,
         settings=partial(settings, asked.source),
     )
-    outcome = migrate(job, progress=progress, sealer=partial(_close, terms))
-    if asked.work is None:
-        shutil.rmtree(work)  # the archive holds all the evidence; the ledger has served
+    try:
+        outcome = _closed_before(job) or migrate(job, progress=progress, sealer=partial(_close, terms))
+    except SourceChangedError:
+        _drop(work)  # its census is of a source that is no more
+        raise
+    changed = _changed_since(work)
+    if asked.form:
+        _pack(inner, state["name"], asked.form)
+    if asked.history:
+        _remember(asked.history, work, outcome)
+    _drop(work)  # the archive holds all the evidence; the ledger has served
     shown = inner.path if inner.scheme == "file" else inner.url
-    return replace(outcome, evidence=shown, destination=inner.url, next_step=_next_step(outcome, shown))
+    return replace(outcome, evidence=shown, destination=inner.url, next_step=_next_step(outcome, shown, changed))
 
 
-def _close(terms: Terms, job: Job, ledger: Any, progress: Progress) -> Any:
+def _check(asked: Export) -> None:
+    """What can be known to be wrong before anything is contacted. UsageError."""
+    if asked.recipients:
+        check_recipients(asked.recipients)
+    if asked.form and asked.to.scheme != "file":
+        raise UsageError(
+            f"--{asked.form} writes one file, which no {asked.to.scheme} place takes as it comes",
+            hint="export to a folder of this machine, then copy the file there",
+        )
+    if asked.history:
+        _history(asked.history)
+
+
+def _history(path: Path) -> list[Entry]:
+    try:
+        with path.open("rb") as lines:
+            return list(read_history(lines, str(path)))
+    except FileNotFoundError:
+        return []  # this archive is the first
+    except (OSError, FormatError) as error:
+        raise UsageError(f"the history {path} cannot be taken: {error}") from error
+
+
+def _remember(path: Path, work: Path, outcome: Outcome) -> None:
+    """Add this archive to the practice's own history; the archive carries the lines before it."""
+    archive = archive_id(file_sha256(staged(work) / TAG_LIST))
+    entries = _history(path)
+    if any(entry.archive == archive for entry in entries):
+        return  # a run that was killed just afterwards has done it
+    last = entries[-1] if entries else None
+    result = "proven" if outcome.proven else "not proven"
+    entries.append(append(last, type="export", result=result, time=time_text(datetime.now(UTC)), archive=archive))
+    part = path.with_name(f"{path.name}.part")
+    with create_private(part) as out:
+        out.writelines(entry.to_line() + b"\n" for entry in entries)
+        out.flush()
+        os.fsync(out.fileno())
+    part.replace(path)
+
+
+def _drop(work: Path) -> None:
+    """Remove the work folder; killed half-way, what is left of it is taken for no one's work."""
+    gone = work.with_name(f"{work.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    work.rename(gone)
+    shutil.rmtree(gone)
+
+
+def _close(terms: Terms, job: Job, ledger: Ledger, progress: Progress) -> Summary:
     # What changed at the source after the census is not of this snapshot: it is told, and does not spoil its proof.
     with ledger.transaction():
-        ledger.set("changed_since", str(len(ledger.query("SELECT 1 FROM findings WHERE phase = 'closing'"))))
+        changed = ledger.query("SELECT count(*) FROM findings WHERE phase = 'closing'")[0][0]
+        if changed:
+            ledger.set("changed_since", str(changed))
         ledger.clear_findings("closing")
-    return close(terms, job, ledger, progress)
+    return close(terms, replace(job, destination=terms.inner), ledger, progress)
 
 
-def _next_step(outcome: Outcome, shown: str) -> str:
+def _changed_since(work: Path) -> int:
+    ledger = Ledger(work, read_only=True)
+    try:
+        return int(ledger.get("changed_since", "0"))
+    finally:
+        ledger.close()
+
+
+def _closed_before(job: Job) -> Outcome | None:
+    """How a run ended that was killed after it, before its work folder was gone."""
+    if not (job.evidence / LEDGER).exists():
+        return None
+    with FolderLock(job.evidence):
+        ledger = Ledger(job.evidence)
+        try:
+            if ledger.get("phase") != "finished":
+                return None
+            summary = read_back(job.evidence / MANIFEST)
+            verdict = judge(summary, findings=ledger.finding_count())
+            return describe(verdict, summary, ledger, dict(summary.evidence), "", job.destination.url, 0.0)
+        finally:
+            ledger.close()
+
+
+def _pack(inner: Location, name: str, form: Form) -> None:
+    folder = Path(inner.path)
+    file = folder.with_name(f"{name}.{form}")
+    if not file.exists():  # a run that was killed just afterwards has packed it: it appears whole or not at all
+        pack(LocalTree(folder), name, form, file)
+
+
+def _next_step(outcome: Outcome, shown: str, changed: int) -> str:
+    if changed:
+        things = "1 thing" if changed == 1 else f"{changed:,} things"
+        return f"{things} at the source changed after the census: export once more when it is quiet"
     if not outcome.proven:
         return f"look at why: portability verify {shown}"
     return f"keep the root value and the fingerprint on paper; check at any time with: portability verify {shown}"
@@ -123,9 +233,23 @@ def below(location: Location, name: str) -> Location:
 
 
 def _work_folder(asked: Export) -> Path:
-    said = json.dumps([asked.source.url, asked.to.url, asked.selection.statement(), asked.names, asked.recipients])
-    name = f".portability-export-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
-    return Path(asked.to.path) / name if asked.to.scheme == "file" else Path(name)
+    """One for each archive that would be another: what lies in it is gone on with."""
+    said = [
+        asked.source.url,
+        asked.to.url,
+        asked.selection.statement(),
+        practice(asked),
+        asked.names,
+        asked.path_limit,
+        asked.recipients,
+        asked.sha512,
+        asked.signer.public.fingerprint if asked.signer else None,
+    ]
+    name = f".portability-export-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}"
+    if asked.work:
+        return asked.work / name
+    # The ledger is clear: it must not lie for a while on the medium that an encrypted archive is made for.
+    return Path(asked.to.path) / name if asked.to.scheme == "file" and not asked.recipients else Path(name)
 
 
 def _state(asked: Export, work: Path) -> dict[str, str]:
@@ -150,88 +274,3 @@ def settings(source: Location) -> dict[str, Any]:
         return {"uri": source.url, "listed_by": source.scheme, **(told() if told else {})}
     finally:
         host.close()
-
-
-def verify_archive(
-    archive: Location,
-    *,
-    signer: str | None = None,
-    bases: tuple[Location, ...] = (),
-    identity: str | None = None,
-    workers: int | None = None,
-    sink: Callable[[Any], None] | None = None,
-) -> VerifierResult:
-    """The strict verification of section 11, of a local folder or of a place at a host."""
-    decrypt = partial(_decrypt, identity) if identity else None
-    if archive.scheme == "file" and all(base.scheme == "file" for base in bases):
-        paths = [Path(base.path) for base in bases]
-        return verify_bag(Path(archive.path), signer=signer, bases=paths, decrypt=decrypt, workers=workers, sink=sink)
-    trees = [ConnectorTree(place_) for place_ in (archive, *bases)]
-    try:
-        return verify_tree(trees[0], signer=signer, bases=trees[1:], decrypt=decrypt, workers=workers, sink=sink)
-    finally:
-        for tree in trees:
-            tree.close()
-
-
-def _decrypt(identity: str, body: Any) -> Any:
-    return io.BufferedReader(Raw(decrypted(body, identity, host="the archive", key="")), 1 << 20)
-
-
-def restore(
-    archive: Location,
-    to: Location,
-    evidence: Path,
-    *,
-    signer: str | None = None,
-    identity: str | None = None,
-    base: Location | None = None,
-    merge: bool = False,
-    accepts: tuple[str, ...] = (),
-    policy: Policy | None = None,
-    progress: Progress | None = None,
-    verified: Callable[[VerifierResult], None] | None = None,
-) -> Outcome:
-    """Verify the archive, then move what it holds to a place, with a manifest and a verdict of its own (section 15).
-
-    EvidenceError if the archive is not intact: nothing was written. `verified` is told the verification's result.
-    """
-    started = time.monotonic()
-    result = verify_archive(
-        archive,
-        signer=signer,
-        bases=(base,) if base else (),
-        identity=identity,
-        workers=policy.workers if policy else None,
-    )
-    if verified:
-        verified(result)
-    if not result.intact:
-        worst = next((finding for finding in result.findings if finding.exit_code), None)
-        what = (
-            f"{worst.rule} {worst.path}: expected {worst.expected}, found {worst.found}"
-            if worst
-            else "it is not intact"
-        )
-        raise EvidenceError(
-            f"nothing was restored: the archive is altered or incomplete ({what})",
-            hint="portability verify names every finding",
-        )
-    if result.encrypted and not identity:
-        raise UsageError("the archive is encrypted", hint="name the file with your age identity: --identity FILE")
-    if result.needs and base is None:
-        raise UsageError(
-            f"the archive is a delta of {', '.join(result.needs)}", hint="name that full archive: --base ARCHIVE"
-        )
-    source = place.outer(archive, identity=identity or "", base=base.url if base else "")
-    already = result.summary.header.accepts if result.summary else ()
-    job = Job(
-        source=source,
-        destination=to,
-        evidence=evidence,
-        policy=policy or Policy(),
-        accepts=tuple(sorted({*accepts, *already})),
-        merge=merge,
-    )
-    outcome = migrate(job, progress=progress)
-    return replace(outcome, seconds=time.monotonic() - started)

@@ -14,7 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from connectors import Location
-    from portability.job import Job, Policy
+    from portability.job import Job, Policy, Selection
 
 URL = "s3://bucket/prefix, sftp://user@host/path, file:///path or a plain path."
 REFERENCE = "env:PREFIX, profile:NAME, file:PATH, agent, keyring:SERVICE, prompt or anonymous."
@@ -85,6 +85,15 @@ speed = _group(
         "--retries", type=click.IntRange(0, 100), metavar="N", help="Tries after the first one.  [default: 5]"
     ),
 )
+archive = _group(
+    click.option(
+        "--signer",
+        metavar="KEY",
+        help="Demand this signature: the fingerprint kept on paper (SHA256:…), or a file of allowed signers.",
+    ),
+    click.option("--identity", metavar="FILE", help="File with the age identity that decrypts the archive."),
+    click.option("--base", metavar="ARCHIVE", help="The full archive that a delta refers to."),
+)
 pace = _group(
     speed,
     click.option("--until", metavar="HH:MM", help="Stop calmly at this time of day; run again to go on."),
@@ -138,6 +147,21 @@ def census_job(flags: Mapping[str, Any]) -> Iterator[Job]:
         flags = {**flags, "destination": NOWHERE}
     with scratch_job(flags) as whole:
         yield whole
+
+
+def chosen(flags: Mapping[str, Any]) -> Selection:
+    """The selection that the command line asks for."""
+    from portability.job import Selection
+
+    names = ("prefix", "include", "exclude", "versions")
+    return Selection(**{name: flags[name] for name in names if flags.get(name) not in (None, ())})
+
+
+def default_policy() -> Policy:
+    """The policy of a command line that says nothing of it."""
+    from portability.job import Policy
+
+    return Policy()
 
 
 def policy(flags: Mapping[str, Any], base: Policy) -> Policy:

@@ -29,7 +29,7 @@ def census_text(summary: CensusSummary) -> str:
     if counts.unsized:
         rows.append(("size unknown", number(counts.unsized), "", "the host does not state it"))
     facts = [("source", summary.source), ("at", summary.at), ("root", summary.root)]
-    return _page(_head(summary.counts.things > 0, "COUNTED", "NOTHING FOUND"), table(rows), _facts(facts))
+    return page(headline(summary.counts.things > 0, "COUNTED", "NOTHING FOUND"), table(rows), fact_lines(facts))
 
 
 def census_records(summary: CensusSummary) -> Iterator[dict[str, Any]]:
@@ -54,13 +54,13 @@ def plan_text(plan: PlanSummary, *, ready: bool) -> str:
     if plan.seconds is not None:
         rate = f", at {size_text(plan.rate)}/s" if plan.rate else ""
         facts.append(("time", f"about {duration(plan.seconds)}, read-back included{rate}"))
-    return _page(
-        _head(ready, "READY", "NOT READY"),
+    return page(
+        headline(ready, "READY", "NOT READY"),
         printable(plan.obstacle),
         table(rows),
-        _block("What the destination does not keep", table(sorted(plan.losses.items()), right=frozenset())),
-        _listed("Will not be moved", _refusals(plan.refusals), sum(plan.skipped.values())),
-        _facts(facts),
+        block("What the destination does not keep", table(sorted(plan.losses.items()), right=frozenset())),
+        listing("Will not be moved", _refusals(plan.refusals), sum(plan.skipped.values())),
+        fact_lines(facts),
     )
 
 
@@ -91,13 +91,13 @@ def outcome_text(outcome: Outcome) -> str:
     facts = [("source", outcome.source), ("destination", outcome.destination), ("evidence", outcome.evidence)]
     facts += [("root", outcome.root), ("manifest", outcome.manifest_sha256 and f"sha256 {outcome.manifest_sha256}")]
     facts.append(("time", _time(outcome)))
-    return _page(
-        _head(outcome.proven, "PROVEN", "NOT PROVEN"),
+    return page(
+        headline(outcome.proven, "PROVEN", "NOT PROVEN"),
         _sentence(outcome),
         table(rows),
-        _block("Why not proven", [f"  {printable(reason)}" for reason in outcome.reasons]),
-        _listed("Findings", [_difference(finding) for finding in outcome.findings], outcome.finding_count),
-        _facts(facts),
+        block("Why not proven", [f"  {printable(reason)}" for reason in outcome.reasons]),
+        listing("Findings", [_difference(finding) for finding in outcome.findings], outcome.finding_count),
+        fact_lines(facts),
         f"  → {outcome.next_step}" if outcome.next_step else "",
     )
 
@@ -111,7 +111,7 @@ def outcome_records(outcome: Outcome) -> Iterator[dict[str, Any]]:
 
 def status_text(status: Status) -> str:
     if status.verdict:
-        head = _head(status.verdict == "PROVEN", "PROVEN", "NOT PROVEN")
+        head = headline(status.verdict == "PROVEN", "PROVEN", "NOT PROVEN")
     else:
         head = click.style(
             "RUNNING" if status.running else "STOPPED", fg="green" if status.running else "yellow", bold=True
@@ -125,7 +125,7 @@ def status_text(status: Status) -> str:
     facts = [("source", status.source), ("destination", status.destination), ("evidence", status.evidence)]
     facts += [("job", status.job), ("phase", status.phase), ("started", status.started), ("updated", status.updated)]
     stopped = not status.running and not status.verdict
-    return _page(head, table(rows), _facts(facts), "  → run the same command again to go on" if stopped else "")
+    return page(head, table(rows), fact_lines(facts), "  → run the same command again to go on" if stopped else "")
 
 
 def status_records(status: Status) -> Iterator[dict[str, Any]]:
@@ -142,11 +142,11 @@ def _sentence(outcome: Outcome) -> str:
     return sentence.partition("; because ")[0] if outcome.reasons else sentence
 
 
-def _head(good: bool, yes: str, no: str) -> str:
+def headline(good: bool, yes: str, no: str) -> str:
     return click.style(yes, fg="green", bold=True) if good else click.style(no, fg="red", bold=True)
 
 
-def _page(*parts: str | list[str]) -> str:
+def page(*parts: str | list[str]) -> str:
     """Blocks with one empty line between them; the sentence stands directly under the verdict."""
     head, *rest = ("\n".join(part) if isinstance(part, list) else part for part in parts)
     if rest and not rest[0].startswith(" ") and rest[0]:
@@ -154,23 +154,23 @@ def _page(*parts: str | list[str]) -> str:
     return "\n\n".join(block for block in (head, *rest) if block)
 
 
-def _block(title: str, lines: list[str]) -> list[str]:
+def block(title: str, lines: list[str]) -> list[str]:
     return [click.style(title, bold=True), *lines] if lines else []
 
 
-def _facts(pairs: Sequence[tuple[str, str]]) -> list[str]:
+def fact_lines(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return table([(name, printable(value)) for name, value in pairs if value], right=frozenset())
 
 
-def _listed(title: str, rows: Sequence[tuple[str, str, str]], count: int) -> list[str]:
+def listing(title: str, rows: Sequence[tuple[str, str, str]], count: int) -> list[str]:
     """What happened, key, detail; details that are too long for a column stand under their key."""
     shown = rows[:SHOWN]
     more = f", the first {len(shown)} of {number(count)}" if count > len(shown) else ""
     if all(len(detail) <= DETAIL for _, _, detail in shown):
-        return _block(f"{title}{more}", table(shown, right=frozenset()))
+        return block(f"{title}{more}", table(shown, right=frozenset()))
     heads = table([row[:2] for row in shown], right=frozenset())
     lines = [(head, f"      {detail}") for head, (_, _, detail) in zip(heads, shown, strict=True)]
-    return _block(f"{title}{more}", [line for pair in lines for line in pair if line.strip()])
+    return block(f"{title}{more}", [line for pair in lines for line in pair if line.strip()])
 
 
 def _difference(finding: Finding) -> tuple[str, str, str]:

@@ -1,0 +1,195 @@
+"""Archives verified wherever they are, and restored out of: a migration whose source is an archive."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from connectors import ConnectorError, Location
+from manifests.manifest import Summary
+from portability.archive import place
+from portability.archive.encryption import WrongKeyError, decrypted, identities
+from portability.archive.remote import ConnectorTree, Raw
+from portability.archive.transport import PackedTree, unpack
+from portability.archive.verifier import ENCRYPTED, VerifierResult, verify_tree
+from portability.archive.verifier_tree import LocalTree, Tree
+from portability.errors import EvidenceError, PlaceError, UsageError
+from portability.job import Job, Policy
+from portability.ledger import Ledger
+from portability.migrate import migrate
+from portability.outcome import Outcome, printable
+from portability.progress import Progress
+from portability.seal import seal
+
+
+@contextmanager
+def _tree(archive: Location) -> Iterator[Tree]:
+    """What the verifier looks at: a folder, a tar or zip read in place, or a place at a host. PlaceError, EvidenceError."""
+    if archive.scheme != "file":
+        remote = ConnectorTree(archive)
+        try:
+            yield remote
+        finally:
+            remote.close()
+        return
+    path = Path(archive.path)
+    if path.is_file():
+        with PackedTree(path) as packed:
+            yield packed
+        return
+    if not path.is_dir():
+        raise PlaceError(
+            f"{path}: there is nothing there", hint="name the folder that holds bagit.txt, or a tar or zip"
+        )
+    yield LocalTree(path)
+
+
+def verify_archive(
+    archive: Location,
+    *,
+    signer: str | None = None,
+    bases: tuple[Location, ...] = (),
+    identity: str | None = None,
+    workers: int | None = None,
+    sink: Callable[[Any], None] | None = None,
+) -> VerifierResult:
+    """The strict verification of section 11, of a folder, a tar or zip, or a place at a host."""
+    decrypt = partial(_decrypt, identity) if identity else None
+    with ExitStack() as stack:
+        tree, *others = [stack.enter_context(_tree(one)) for one in (archive, *bases)]
+        if identity:
+            _check_identity(tree, identity)
+        return verify_tree(tree, signer=signer, bases=others, decrypt=decrypt, workers=workers, sink=sink)
+
+
+def _check_identity(tree: Tree, identity: str) -> None:
+    """UsageError if the key is another's: that is the caller's mistake, not the archive's damage."""
+    identities(identity)
+    try:
+        sealed = tree.open(ENCRYPTED)
+    except OSError:
+        return  # nothing to decrypt, or nothing to be had: the verification names it
+    body = decrypted(sealed, identity, host="the archive", key=ENCRYPTED)
+    try:
+        body.read(1)
+    except WrongKeyError as error:
+        raise UsageError(
+            f"{ENCRYPTED} is encrypted to another key than the one in {identity}",
+            hint="metadata/recipients.txt in the archive holds the public keys; age-keygen -y FILE prints that of yours",
+        ) from error
+    except ConnectorError:
+        return  # a damaged ciphertext: the verification names it
+    finally:
+        body.close()
+
+
+def _decrypt(identity: str, body: Any) -> Any:
+    return io.BufferedReader(Raw(decrypted(body, identity, host="the archive", key="")), 1 << 20)
+
+
+def restore(
+    archive: Location,
+    to: Location,
+    evidence: Path,
+    *,
+    signer: str | None = None,
+    identity: str | None = None,
+    base: Location | None = None,
+    merge: bool = False,
+    accepts: tuple[str, ...] = (),
+    policy: Policy | None = None,
+    progress: Progress | None = None,
+    verified: Callable[[VerifierResult], None] | None = None,
+) -> Outcome:
+    """Verify the archive, then move what it holds to a place, with a manifest and a verdict of its own (section 15).
+
+    EvidenceError if the archive is not intact: nothing was written. `verified` is told the verification's result.
+    """
+    started = time.monotonic()
+    unpacked = _unpacked(archive, evidence)
+    archive = unpacked or archive
+    result = verify_archive(
+        archive,
+        signer=signer,
+        bases=(base,) if base else (),
+        identity=identity,
+        workers=policy.workers if policy else None,
+    )
+    if verified:
+        verified(result)
+    _refuse_unless_intact(result, identity, base)
+    source = place.outer(archive, identity=identity or "", base=base.url if base else "")
+    already = result.summary.header.accepts if result.summary else ()
+    job = Job(
+        source=source,
+        destination=to,
+        evidence=evidence,
+        policy=policy or Policy(),
+        accepts=tuple(sorted({*accepts, *already})),
+        merge=merge,
+    )
+    outcome = migrate(job, progress=progress, sealer=partial(_seal, place.outer(archive)))
+    if unpacked:
+        shutil.rmtree(Path(unpacked.path).parent)
+    return replace(outcome, seconds=time.monotonic() - started)
+
+
+def _unpacked(archive: Location, evidence: Path) -> Location | None:
+    """A transport unpacked beside the evidence, whole or not at all; None for an archive that is a folder."""
+    file = Path(archive.path)
+    if archive.scheme != "file" or not file.is_file():
+        return None
+    with PackedTree(file) as tree:
+        name = tree.name
+    folder = evidence / "unpacked"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise PlaceError(
+            f"{folder} cannot be made: {error.strerror}", hint="choose another --evidence folder"
+        ) from error
+    if not (folder / name).exists():  # an interrupted restore has unpacked it
+        unpack(file, folder)
+    return replace(archive, path=str(folder / name))
+
+
+def _refuse_unless_intact(result: VerifierResult, identity: str | None, base: Location | None) -> None:
+    if result.mode != "archive":
+        raise EvidenceError(
+            "a bag of another program says nothing about keys and attributes: there is nothing to restore by",
+            hint="its files are under data/; move them with: portability migrate",
+        )
+    if not result.intact:
+        worst = max(result.findings, key=lambda finding: finding.exit_code)
+        told = ", ".join(
+            part
+            for part in (
+                f"expected {worst.expected}" if worst.expected else "",
+                f"found {worst.found}" if worst.found else "",
+            )
+            if part
+        )
+        raise EvidenceError(
+            f"nothing was restored: the archive is altered or incomplete ({worst.rule} {printable(worst.path)}: "
+            f"{worst.message}{f'; {printable(told)}' if told else ''})",
+            hint="portability verify names every finding",
+        )
+    if result.encrypted and not identity:
+        raise UsageError("the archive is encrypted", hint="name the file with your age identity: --identity FILE")
+    if result.needs and base is None:
+        raise UsageError(
+            f"valid; the data set is complete only together with {', '.join(result.needs)}",
+            hint="name that full archive: --base ARCHIVE",
+        )
+
+
+def _seal(source: Location, job: Job, ledger: Ledger, progress: Progress) -> Summary:
+    # Where a key lies on this machine is nobody's business in the evidence.
+    return seal(replace(job, source=source), ledger, progress)
