@@ -58,6 +58,8 @@ class Thing:
     evidence: str = "read"
     members: Mapping[str, Any] = field(default_factory=dict)
     """More members of the line: tags, target, reason, …"""
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    """Members that take the place of the true ones."""
 
 
 def things(contents: Mapping[str, bytes]) -> list[Thing]:
@@ -126,7 +128,14 @@ def build(
                 members |= {"order": thing.order, "latest": thing.latest, "version": f"v{thing.order + 1}"}
             salt = base64.b64encode(hashlib.md5(f"{thing.key!r}{thing.order}".encode()).digest()).decode()
             receipts.append(
-                Receipt(key=thing.key, kind=thing.kind, evidence=thing.evidence, salt=salt, attempts=1, **members)
+                Receipt(
+                    key=thing.key,
+                    kind=thing.kind,
+                    evidence=thing.evidence,
+                    salt=salt,
+                    attempts=1,
+                    **{**members, **thing.claims},
+                )
             )
     counted = tally.census("2026-11-21T09:01:58Z")
     header = Header(

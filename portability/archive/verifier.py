@@ -213,7 +213,7 @@ class _Archive:
         def here() -> Scan:
             try:
                 with self._open_manifest() as stream:
-                    return scan(stream, secret)
+                    return scan(stream, secret, encrypted=self._encrypted)
             except OSError as error:
                 return Scan(error=ManifestError(f"cannot be read: {error}"))
 
@@ -238,7 +238,7 @@ class _Archive:
             findings.add("V19", f"{error.message} (rule: {error.rule})", MANIFEST, line=error.line)
             return None
         check_checkpoint(read_small(self._tree, CHECKPOINT), scanned.summary, findings)
-        compare(scanned, self._listed, self._open_manifest, self._lists.again, findings)
+        compare(scanned, self._listed, self._open_manifest, self._lists.again, findings, encrypted=self._encrypted)
         self._needs = self._check_bases(scanned)
         if self._encrypted and self._demands.decrypt is not None:
             self._check_plaintexts(self._demands.decrypt)

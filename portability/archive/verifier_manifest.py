@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from manifests.digests import Readable, stream_sha256
-from manifests.errors import ManifestError
+from manifests.errors import FormatError, ManifestError
 from manifests.manifest import ManifestReader, Summary
 from manifests.tree import Checkpoint
 from portability.archive.verifier_findings import Findings
@@ -54,13 +54,15 @@ def scan_local(root: Path, name: str, secret: bytes) -> Scan:
         return scan(stream, secret)
 
 
-def scan(stream: Readable, secret: bytes) -> Scan:
+def scan(stream: Readable, secret: bytes, *, encrypted: bool = False) -> Scan:
     """Read a manifest strictly, to its end."""
     found = Scan()
     try:
         reader = ManifestReader(stream)
+        if not reader.header.archive:  # its lines would not have to say where their bytes are
+            raise FormatError("the manifest of a migration, not of an archive", line=1, rule="3.3, destination")
         for line in reader.lines():
-            for archive, path, digest in places(line):
+            for archive, path, digest in places(line, encrypted):
                 marks = found.stored if archive is None else found.elsewhere.setdefault(archive, array("Q"))
                 marks.append(mark(path, digest, secret))
         found.summary = reader.summary
@@ -71,13 +73,14 @@ def scan(stream: Readable, secret: bytes) -> Scan:
     return found
 
 
-def places(line: Mapping[str, Any]) -> Iterator[tuple[str | None, str, str]]:
+def places(line: Mapping[str, Any], encrypted: bool) -> Iterator[tuple[str | None, str, str]]:
     """Archive id (None: this one), path and digest of the bytes which a line says are stored."""
     if "stored_in" in line:
         there = line["stored_in"]
         yield str(there.get("archive")), str(there.get("path")), line.get("sha256", "")
     elif "path" in line:
-        digest = line["age"].get("sha256", "") if "age" in line else line.get("sha256", "")
+        # Only an encrypted manifest speaks of ciphertexts: elsewhere such a member must not stand in for the digest.
+        digest = line.get("age", {}).get("sha256", "") if encrypted else line.get("sha256", "")
         yield None, line["path"], str(digest)
 
 
@@ -99,6 +102,8 @@ def compare(
     again: Callable[[], BinaryIO],
     list_again: Callable[[], Iterator[tuple[str, str]]],
     findings: Findings,
+    *,
+    encrypted: bool,
 ) -> None:
     """V20: lines and payload list name the same files with the same digests. What differs is looked up in a second pass."""
     difference = set(scanned.stored).symmetric_difference(listed.marks)
@@ -106,7 +111,7 @@ def compare(
         return
     with again() as stream:
         for number, line in enumerate(ManifestReader(stream).lines(), 2):
-            for archive, path, digest in places(line):
+            for archive, path, digest in places(line, encrypted):
                 if archive is None and mark(path, digest, listed.secret) in difference:
                     message = "the manifest names a file which the payload list does not have with this digest"
                     findings.add("V20", message, path, line=number, expected=digest)

@@ -171,6 +171,22 @@ def test_a_second_pair_of_lists_is_checked_too(tmp_path: Path) -> None:
     assert rules(result) == {"V15", "V22"}
 
 
+def test_the_manifest_of_a_migration_is_no_evidence_for_an_archive(tmp_path: Path) -> None:
+    """There, lines need not say where their bytes are: an archive without any payload would be proven."""
+    result = verify_bag(archives.build(tmp_path / "archive", uuid="s3://new.example/cabinet"))
+    assert result.exit_code == 6
+    assert "V19" in rules(result)
+
+
+def test_a_line_cannot_claim_another_digest_than_that_of_its_bytes(tmp_path: Path) -> None:
+    digest = archives.hashlib.sha256(b"true content").hexdigest()
+    claimed = {"sha256": "0" * 64, "age": {"size": 12, "sha256": digest}}
+    folder = archives.build(tmp_path / "archive", [archives.Thing(key="a", data=b"true content", claims=claimed)])
+    result = verify_bag(folder)
+    assert result.exit_code == 6
+    assert "V20" in rules(result)
+
+
 # Scale: many files go to other processes, large ones one by one.
 
 
