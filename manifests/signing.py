@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,17 +72,22 @@ class PublicKey:
         return cls.from_blob(_decode(rest.split(" ", 1)[0]))
 
 
-def generate_key(passphrase: str) -> bytes:
-    """A new private key in OpenSSH's format, protected by a passphrase: it never lies unprotected anywhere."""
+def generate_key(passphrase: str | None) -> bytes:
+    """A new private key in OpenSSH's format, protected by a passphrase before it lies anywhere; None: on request it is not."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    if not passphrase:
+    if passphrase == "":
         raise ValueError("a signing key needs a passphrase")
+    protection = (
+        serialization.NoEncryption()
+        if passphrase is None
+        else serialization.BestAvailableEncryption(passphrase.encode())
+    )
     return Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.OpenSSH,
-        serialization.BestAvailableEncryption(passphrase.encode()),
+        protection,
     )
 
 
@@ -110,11 +115,16 @@ def public_key(key: Ed25519PrivateKey) -> PublicKey:
 
 def sign(key: Ed25519PrivateKey, message: Readable, namespace: str) -> bytes:
     """The armoured signature over all bytes of `message`, the content of `<file>.sig`."""
-    signature = key.sign(_preimage(message, namespace, b"sha512"))
+    return sign_by(public_key(key), key.sign, message, namespace)
+
+
+def sign_by(public: PublicKey, key_sign: Callable[[bytes], bytes], message: Readable, namespace: str) -> bytes:
+    """The same, by a key that lies elsewhere (an agent): `key_sign` gives its 64 bytes over what it is handed."""
+    signature = key_sign(_preimage(message, namespace, b"sha512"))
     blob = (
         _MAGIC
         + struct.pack(">I", 1)
-        + _string(public_key(key).blob)
+        + _string(public.blob)
         + _string(namespace.encode())
         + _string(b"")
         + _string(b"sha512")

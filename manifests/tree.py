@@ -80,14 +80,14 @@ def _root_of(leaves: Iterator[bytes], size: int) -> bytes:
     return root.digest()
 
 
-def is_included(leaf: bytes, index: int, size: int, path: Iterable[bytes], root: bytes) -> bool:
-    """Whether `path` leads from this leaf hash to `root` (RFC 9162, section 2.1.3.2)."""
+def root_from(leaf: bytes, index: int, size: int, path: Iterable[bytes]) -> bytes | None:
+    """The root to which `path` leads from this leaf hash (RFC 9162, section 2.1.3.2); None if it cannot be such a path."""
     if not 0 <= index < size:
-        return False
+        return None
     here, last, node = index, size - 1, leaf
     for sibling in path:
         if last == 0:
-            return False
+            return None
         if here & 1 or here == last:
             node = node_hash(sibling, node)
             while not here & 1 and here:
@@ -95,7 +95,12 @@ def is_included(leaf: bytes, index: int, size: int, path: Iterable[bytes], root:
         else:
             node = node_hash(node, sibling)
         here, last = here >> 1, last >> 1
-    return last == 0 and node == root
+    return node if last == 0 else None
+
+
+def is_included(leaf: bytes, index: int, size: int, path: Iterable[bytes], root: bytes) -> bool:
+    """Whether `path` leads from this leaf hash to `root`."""
+    return root_from(leaf, index, size, path) == root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,8 +169,13 @@ class Proof:
                     return cls(index=index, line=line.encode(), path=tuple(path), size=size)
         raise FormatError("not a proof", rule="9, proof")
 
+    @property
+    def root(self) -> str | None:
+        """The root of the manifest in which the line would stand, in hex; None if there can be none."""
+        path = [bytes.fromhex(node) for node in self.path]
+        root = root_from(leaf_hash(self.line), self.index, self.size, path)
+        return None if root is None else root.hex()
+
     def holds(self, checkpoint: Checkpoint) -> bool:
         """Whether the line is part of what the checkpoint fixes."""
-        path = [bytes.fromhex(node) for node in self.path]
-        root = bytes.fromhex(checkpoint.root)
-        return self.size == checkpoint.count and is_included(leaf_hash(self.line), self.index, self.size, path, root)
+        return self.size == checkpoint.count and self.root == checkpoint.root
