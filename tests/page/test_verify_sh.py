@@ -161,6 +161,7 @@ BAD_LINES = [
     b"0" * 64 + b"  data/a\x00b",
     b"0" * 64 + b"  data/a\xc2\x85b",
     b"0" * 64 + b"  data/a\xe9b",
+    b"0" * 64 + b"  data/a\xc3\xe2\x82\xac\xa9b",
     b"0" * 64 + b"  data/a\xed\xa0\x80b",
     b"0" * 64 + b"  -",
     b"",

@@ -30,6 +30,18 @@ clean() {
     }'
 }
 
+# Lines that are not UTF-8: something is left of them when all that is well formed is taken out.
+not_utf8() {
+    awk '{
+        line = $0
+        gsub(/\360[\220-\277][\200-\277][\200-\277]/, "."); gsub(/[\361-\363][\200-\277][\200-\277][\200-\277]/, ".")
+        gsub(/\364[\200-\217][\200-\277][\200-\277]/, "."); gsub(/\340[\240-\277][\200-\277]/, ".")
+        gsub(/\355[\200-\237][\200-\277]/, "."); gsub(/[\341-\354\356\357][\200-\277][\200-\277]/, ".")
+        gsub(/[\302-\337][\200-\277]/, "."); gsub(/[\001-\177]/, "")
+        if ($0 != "") print line
+    }'
+}
+
 # problem CODE RULE TEXT [NAMES]: a finding, with at most twenty names.
 problem() {
     if [ "$1" -gt "$worst" ]; then worst=$1; fi
@@ -104,15 +116,11 @@ for list in "$tags" "$payload"; do
     bad=$(awk 'length($0) < 67 || substr($0, 1, 64) ~ /[^0-9a-f]/ || substr($0, 65, 2) != "  " { print NR ": " $0 }' "$list")
     if [ -n "$bad" ]; then problem 6 V3 "$list has lines that are no checksum lines" "$bad"; continue; fi
     bad=$(paths "$list" | awk '
-        /^[~\/]/ || /^[A-Za-z]:/ || /\\/ || $0 == "-" || ("/" $0 "/") ~ /\/\.?\.?\// || /\302[\200-\237]/ { print; next }
-        {   # what is left when all well-formed UTF-8 is taken out is not UTF-8
-            gsub(/[\001-\177]/, ""); gsub(/\360[\220-\277][\200-\277][\200-\277]/, "")
-            gsub(/[\361-\363][\200-\277][\200-\277][\200-\277]/, ""); gsub(/\364[\200-\217][\200-\277][\200-\277]/, "")
-            gsub(/\340[\240-\277][\200-\277]/, ""); gsub(/\355[\200-\237][\200-\277]/, "")
-            gsub(/[\341-\354\356\357][\200-\277][\200-\277]/, ""); gsub(/[\302-\337][\200-\277]/, "")
-            if ($0 != "") print "a path that is not UTF-8, line " NR
-        }')
+        /^[~\/]/ || /^[A-Za-z]:/ || /\\/ || $0 == "-" || ("/" $0 "/") ~ /\/\.?\.?\// || /\302[\200-\237]/')
     if [ -n "$bad" ]; then problem 6 V4 "$list has paths that are not allowed" "$bad"; fi
+    bad=$(paths "$list" | not_utf8)
+    if [ -n "$bad" ]; then problem 6 V4 "$list has paths that are not UTF-8" "$bad"; fi
+    if ! paths "$list" | sort -c >/dev/null 2>&1; then problem 6 V3 "$list is not sorted by path"; fi
     bad=$(paths "$list" | grep % || :)
     if [ -n "$bad" ]; then problem 6 V16 "$list has paths with a percent sign" "$bad"; fi
     bad=$(paths "$list" | sort | uniq -d)
@@ -170,6 +178,8 @@ found() {
 if ! find . -print >/dev/null 2>&1; then problem 5 place "a folder of the archive cannot be read"; fi
 bad=$(find . -name "*[[:cntrl:]]*" -print)
 if [ -n "$bad" ]; then problem 6 V11 "names with control characters" "$bad"; fi
+bad=$(find . -print 2>/dev/null | not_utf8)
+if [ -n "$bad" ]; then problem 6 V11 "names that are not UTF-8" "$bad"; fi
 differences=$({
     found 2>/dev/null | sed -e 's|^\./||' -e "s/\$/$tab<found/"
     paths "$tags" "$payload" | sed "s/\$/$tab<listed/"

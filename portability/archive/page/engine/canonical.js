@@ -9,7 +9,7 @@ export class Refusal extends Error {
 }
 
 // By code point: JavaScript compares UTF-16 units, and surrogates sort before U+E000 to U+FFFF there.
-function byCodePoint(a, b) {
+export function byCodePoint(a, b) {
   const surrogates = /[\ud800-\udfff]/;
   if (!surrogates.test(a) && !surrogates.test(b)) return a < b ? -1 : a > b ? 1 : 0;
   const left = Array.from(a, (c) => c.codePointAt(0));

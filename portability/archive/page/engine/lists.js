@@ -1,5 +1,6 @@
 // The small files of a bag: its declaration, its label and the two lists of checksums, read as strictly as section 11 asks.
 
+import { byCodePoint } from "./canonical.js";
 import { brokenRule, fold, isArchivePath } from "./names.js";
 
 export const PAYLOAD = "manifest-sha256.txt";
@@ -29,6 +30,8 @@ export function parseList(bytes, list, find, digits = 64) {
   }
   const lines = content.split("\n");
   if (lines.pop() !== "") find({ rule: "V3", code: 6, problem: "malformed", name: list, line: lines.length + 1 });
+  let last = "";
+  let sorted = true;
   const pattern = new RegExp(`^[0-9a-f]{${digits}}  .`, "su");
   lines.forEach((line, at) => {
     if (!pattern.test(line)) {
@@ -38,9 +41,12 @@ export function parseList(bytes, list, find, digits = 64) {
     const path = line.slice(digits + 2);
     if (!isArchivePath(path)) find({ rule: "V4", code: 6, problem: "unsafePath", name: path });
     if (path.includes("%")) find({ rule: "V16", code: 6, problem: "percent", name: path });
+    if (byCodePoint(path, last) < 0) sorted = false; // the order of code points is that of UTF-8 bytes
+    last = path;
     if (found.has(path)) find({ rule: "V6", code: 6, problem: "twice", name: path });
     found.set(path, line.slice(0, digits));
   });
+  if (!sorted) find({ rule: "V3", code: 6, problem: "unsorted", name: list });
   return found;
 }
 

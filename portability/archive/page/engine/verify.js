@@ -144,8 +144,7 @@ export async function verifyArchive(files, notify) {
     }
     progress(0, 1);
   });
-  report.files = totals.files;
-  report.bytes = totals.bytes;
+  notify({ ...far, totalFiles: totals.files, totalBytes: totals.bytes, last: true });
 
   const inData = jobs.filter(({ path }) => path.startsWith("data/"));
   if (report.data.intact === payload.size) {

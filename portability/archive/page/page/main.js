@@ -72,7 +72,7 @@ function renderProgress() {
   const far = p.totalBytes ? (p.bytes + p.files * 20000) / (p.totalBytes + p.totalFiles * 20000) : 1; // a file costs time even if it is small
   bar.value = far;
   bar.setAttribute("aria-valuetext", `${Math.floor(far * 100)} %`);
-  at("far").textContent = t.progress({
+  at("far").textContent = p.last ? t.last : t.progress({
     files: p.files.toLocaleString(page.language),
     totalFiles: p.totalFiles.toLocaleString(page.language),
     bytes: sizeText(p.bytes, page.language),
