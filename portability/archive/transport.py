@@ -106,7 +106,7 @@ class PackedTree:
     EvidenceError for a file that is neither, that is damaged, or that holds what no archive holds.
     """
 
-    def __init__(self, file: Path, limits: Limits | None = None) -> None:
+    def __init__(self, file: Path, limits: Limits | None = None, *, into: Path | None = None) -> None:
         form = packed_form(file)
         if form is None:
             raise EvidenceError(
@@ -116,7 +116,10 @@ class PackedTree:
         self._file = file.open("rb", buffering=1 << 16)
         self._members = Members(file, limits or Limits())
         try:
-            (scan_tar if form == "tar" else scan_zip)(self._file, self._members)
+            if form == "tar":
+                scan_tar(self._file, self._members, into)
+            else:
+                scan_zip(self._file, self._members)
         except BaseException:
             self.close()
             raise
@@ -218,7 +221,7 @@ def unpack(file: Path, folder: Path, limits: Limits | None = None) -> Path:
 
     EvidenceError for a transport that is refused, PlaceError for a place that cannot take it.
     """
-    with PackedTree(file, limits) as tree:
+    with PackedTree(file, limits, into=folder) as tree:
         for member in tree.members():
             broken = broken_name(member.path)
             if broken and broken[0] in _HARMFUL and broken[1] is Severity.REJECT:

@@ -7,6 +7,7 @@ import os
 import struct
 import tarfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import BinaryIO
 
 from portability.archive.transport_members import Members
@@ -67,8 +68,11 @@ class _Headers(io.BufferedIOBase):
         return self._stream.tell()
 
 
-def scan_tar(stream: BinaryIO, members: Members) -> None:
-    """Read all headers into `members`; EvidenceError for whatever is not a plain file or folder in a whole tar."""
+def scan_tar(stream: BinaryIO, members: Members, into: Path | None = None) -> None:
+    """Read all headers into `members`; EvidenceError for whatever is not a plain file or folder in a whole tar.
+
+    `into` is where it is about to be unpacked, if it is.
+    """
     total = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     start = 0
@@ -83,7 +87,7 @@ def scan_tar(stream: BinaryIO, members: Members) -> None:
                 break
             stream.seek(start)
             info = tarfile.TarInfo.fromtarfile(tar)
-            _take(info, start, total, members)
+            _take(info, start, total, members, into)
     except (tarfile.TarError, ValueError, OverflowError, RecursionError, struct.error, LookupError) as error:
         raise EvidenceError(
             f"{members.file.name} is no whole tar: the header at byte {start} cannot be read"
@@ -99,17 +103,16 @@ def scan_tar(stream: BinaryIO, members: Members) -> None:
     members.settle(total)
 
 
-def _take(info: tarfile.TarInfo, start: int, total: int, members: Members) -> None:
-    # A second opinion, where this Python has one; ours goes further.
-    judge = getattr(tarfile, "data_filter", None)
+def _take(info: tarfile.TarInfo, start: int, total: int, members: Members, into: Path | None) -> None:
+    judge = getattr(tarfile, "data_filter", None)  # a second opinion, where this Python has one; ours goes further
     if info.issparse():
         members.refuse(info.name, "a sparse file, whose announced size is not that of its bytes")
     if not (info.isreg() or info.isdir()):
         kind = "a link" if info.issym() or info.islnk() else "a device, FIFO or unknown thing"
         members.refuse(info.name, f"{kind}; only files and folders are taken")
-    if judge is not None:
+    if into is not None and judge is not None:
         try:
-            judge(info, str(members.file))
+            judge(info, str(into))
         except tarfile.TarError:
             members.refuse(info.name, "the name leads elsewhere")
     if info.isdir():
