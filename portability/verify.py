@@ -100,8 +100,8 @@ def _match(ledger: Ledger) -> None:
         "UPDATE there SET seen = 1 WHERE key IN (SELECT ifnull(path, key) FROM things WHERE action = 'copy' AND state = 'moved')"
     )
     ledger.execute(
-        "UPDATE there SET seen = 1 WHERE EXISTS (SELECT 1 FROM things WHERE action = 'chain' AND state = 'moved' "
-        "AND ifnull(things.path, things.key) = there.key AND things.ord = there.ord)"
+        "UPDATE there SET seen = 1 WHERE (key, ord) IN "
+        "(SELECT ifnull(path, key), ord FROM things WHERE action = 'chain' AND state = 'moved')"
     )
 
 
