@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from connectors import AlreadyExistsError, Entry, Location, Stream, connect
+from connectors import AlreadyExistsError, Entry, Location, Preparer, Stream, connect
 from connectors.keys import key_text
 from manifests import bagit, signing
 from manifests.digests import file_sha256
@@ -90,6 +90,8 @@ def close(terms: Terms, job: Job, ledger: Ledger, progress: Progress) -> Summary
         ) from error
     host = connect(terms.inner)
     try:
+        if isinstance(host, Preparer):
+            host.prepare()  # what a killed run was putting is litter beside the archive's own files
         # The lists last, the tag list last of all: without it there is no archive, only an unfinished folder.
         for name in (*files, *tag_list):
             _publish(host, staging, name)
