@@ -33,6 +33,10 @@ def test_checking_digests_needs_a_bare_python() -> None:
     script = "import manifests.manifest, manifests.verdict, manifests.sums, manifests.tree, manifests.receipt"
     environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
     run = subprocess.run(
-        [sys.base_prefix + "/bin/python3", "-S", "-c", script], env=environment, capture_output=True, text=True, check=False
+        [sys.base_prefix + "/bin/python3", "-S", "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
