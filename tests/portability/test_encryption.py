@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tracemalloc
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,14 +31,14 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(moto: servers.S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(moto: servers.S3Server, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("encrypted")
     source = moto.place(versioned=True)
     fill(source, small_practice())
     recipients = tuple(an_identity(folder / name) for name in ("identity", "recovery"))
     work = folder / "work"  # by default the current folder: the ledger is clear
     archive = an_archive(source, folder / "exports", recipients=recipients, work=work)
-    yield Made(source=source, archive=archive, identity=folder / "identity", recovery=folder / "recovery")
+    return Made(source=source, archive=archive, identity=folder / "identity", recovery=folder / "recovery")
 
 
 def verified(archive: Path, identity: Path | None = None) -> VerifierResult:

@@ -75,7 +75,7 @@ def test_an_archive_of_any_place_is_accepted_by_every_reader(
     assert (result.exit_code, result.findings) == (0, ())
     check_with_stock_tools(archive)
     assert [path.name for path in (tmp_path / "exports").iterdir()] == [archive.name], "nothing else is left there"
-    current = {bytes_ for bytes_ in content(source).values()}
+    current = set(content(source).values())
     assert {path.read_bytes() for path in (archive / "data" / "files").rglob("*") if path.is_file()} == current
 
 
@@ -171,7 +171,7 @@ def test_what_is_excluded_is_a_line_and_the_selection_is_said(tmp_path: Path) ->
     assert result.summary is not None
     assert result.summary.skipped == {"excluded": 1}
     assert "*.tmp" in str(result.verdict)
-    assert not [path for path in archive.rglob("*.tmp*")]
+    assert not list(archive.rglob("*.tmp*"))
 
 
 def test_readme_names_the_fingerprint_the_root_and_how_long_the_longest_path_is(tmp_path: Path) -> None:
