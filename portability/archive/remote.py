@@ -7,9 +7,10 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
-from connectors import ConnectorError, Entry, Location, NotFoundError, Stream, connect
+from connectors import ConnectorError, Entry, Location, NotFoundError, Stream
 from connectors.keys import key_bytes, key_text
 from portability.archive.verifier_tree import Node, NotAFileError
+from portability.links import link
 
 _KINDS = {"object": "file", "link": "link"}
 
@@ -42,7 +43,6 @@ class ConnectorTree:
 
     def __init__(self, location: Location) -> None:
         self._location = location
-        self._host: Any = connect(location)
         self._listed = sqlite3.connect("", check_same_thread=False)
         self._listed.execute("CREATE TABLE listed (path BLOB PRIMARY KEY, kind TEXT, size INTEGER) WITHOUT ROWID")
         self._complete = False
@@ -52,7 +52,7 @@ class ConnectorTree:
         if not self._complete:
             rows = (
                 (key_bytes(entry.key), _KINDS.get(entry.kind, "special"), entry.size)
-                for entry in self._host.list()
+                for entry in link(self._location).list()
                 if entry.kind != "directory"
             )
             self._listed.executemany("INSERT INTO listed VALUES (?, ?, ?)", rows)
@@ -66,11 +66,12 @@ class ConnectorTree:
             last = rows_[-1][0]
 
     def open(self, path: str) -> BinaryIO:
+        host = link(self._location)  # of this thread: the verifier opens from several, a connector serves one
         try:
-            entry: Entry = self._host.stat(path)
+            entry: Entry = host.stat(path)
             if entry.kind != "object":
                 raise NotAFileError(path)
-            return cast("BinaryIO", io.BufferedReader(Raw(self._host.open(entry)), 1 << 20))
+            return cast("BinaryIO", io.BufferedReader(Raw(host.open(entry)), 1 << 20))
         except NotFoundError as error:
             raise FileNotFoundError(path) from error
         except ConnectorError as error:
@@ -78,4 +79,3 @@ class ConnectorTree:
 
     def close(self) -> None:
         self._listed.close()
-        self._host.close()
