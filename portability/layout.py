@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -13,10 +14,13 @@ class Slot:
 
     path: str = ""
     by_content: str = ""
+    stored_in: Mapping[str, str] | None = None
+    """Where another archive holds these bytes (`archive`, `path`, `sha256`): if the source's are still those, only a line is
+    written."""
 
 
 class Naming(Protocol):
-    def slot(self, key: str, *, latest: bool) -> Slot:
+    def slot(self, key: str, *, order: int | None, latest: bool) -> Slot:
         """The place of an object's bytes; keys come in line order."""
         ...
 

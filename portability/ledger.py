@@ -33,7 +33,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE things (
   id INTEGER PRIMARY KEY, key BLOB NOT NULL, ord INTEGER NOT NULL, kind TEXT NOT NULL, size INTEGER, claim TEXT NOT NULL,
   origin BLOB NOT NULL, mark TEXT NOT NULL, overlay TEXT, expect TEXT,
-  action TEXT, reason TEXT, detail TEXT, path BLOB, by_content TEXT, replace INTEGER NOT NULL DEFAULT 0,
+  action TEXT, reason TEXT, detail TEXT, path BLOB, by_content TEXT, elsewhere TEXT, replace INTEGER NOT NULL DEFAULT 0,
   present INTEGER NOT NULL DEFAULT 0,
   state TEXT NOT NULL DEFAULT 'planned',
   facts TEXT, sha256 TEXT, bytes INTEGER, losses TEXT, attempts INTEGER NOT NULL DEFAULT 0, received_at TEXT, salt TEXT,
@@ -54,7 +54,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS by_key ON things (key, ord);
 CREATE INDEX IF NOT EXISTS by_path ON things (ifnull(path, key)) WHERE action IN ('copy', 'chain');
 """
 _COLUMNS = (
-    "id, key, ord, kind, size, claim, overlay, expect, action, reason, detail, path, by_content, replace, present, state, facts, sha256, bytes, "
+    "id, key, ord, kind, size, claim, overlay, expect, action, reason, detail, path, by_content, elsewhere, replace, present, state, facts, sha256, bytes, "
     "losses, attempts, received_at, salt, adopted, stored, problem, message, expected, found, evidence, checked"
 )
 
@@ -80,6 +80,8 @@ class Thing:
     """The destination's key."""
     by_content: str | None
     """The destination's folder in which the bytes stand under their own SHA-256; `path` follows when they have passed."""
+    elsewhere: Mapping[str, Any] | None
+    """Another archive's place and SHA-256 of the bytes that this thing had there."""
     replace: bool
     present: bool
     """The destination listed something there when the plan was made."""
@@ -114,7 +116,8 @@ def _thing(row: tuple[Any, ...]) -> Thing:
     values["claim"] = from_dict(json.loads(values["claim"]))
     values["overlay"] = json.loads(values["overlay"]) if values["overlay"] else {}
     values["path"] = key_text(values["path"]) if values["path"] is not None else key
-    values["stored"] = json.loads(values["stored"]) if values["stored"] else None
+    for name in ("stored", "elsewhere"):
+        values[name] = json.loads(values[name]) if values[name] else None
     values["facts"] = from_dict(json.loads(values["facts"])) if values["facts"] else None
     values["losses"] = tuple((name, parked) for name, parked in json.loads(values["losses"] or "[]"))
     for name in ("replace", "present", "adopted", "checked"):

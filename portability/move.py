@@ -50,6 +50,8 @@ class Step:
     path: str
     by_content: str = ""
     """Instead of `path`: a folder in which the bytes stand under their own SHA-256."""
+    elsewhere: Mapping[str, Any] | None = None
+    """Where another archive holds the bytes that this thing had: they are read and compared, and put only if they differ."""
     overlay: Mapping[str, Any] = field(default_factory=dict)
     """Parked values from earlier evidence."""
     expect: str | None = None
@@ -345,8 +347,13 @@ class _Expecting:
 def _copy(step: Step, batch: Batch) -> Moved:
     source, destination = link(batch.source), link(batch.destination)
     entry = described(source, step)
-    if step.by_content:  # read twice: the name is known only when the bytes have passed
-        digest, _ = digest_of(_body(source, entry, batch))
+    if step.elsewhere or step.by_content:  # read twice: only when the bytes have passed is it known where they go
+        digest, size = digest_of(_body(source, entry, batch))
+        if step.elsewhere and step.elsewhere["sha256"] == digest:
+            there = {name: step.elsewhere[name] for name in ("archive", "path")}
+            wanted = _wanted(entry, step)
+            return _moved(step, wanted, replace(wanted, host={**wanted.host, "stored": there}), size, digest)
+    if step.by_content:
         step = replace(step, path=f"{step.by_content}/{digest[:2]}/{digest}", expect=step.expect or digest)
     wanted = _wanted(entry, step)
     if step.present and not step.replace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,6 +50,8 @@ class Decision:
     """The destination's key where it differs."""
     by_content: str | None = None
     """Its folder for bytes that stand under their own SHA-256."""
+    elsewhere: Mapping[str, str] | None = None
+    """Another archive that may hold the bytes already."""
     losses: tuple[Loss, ...] = ()
 
 
@@ -137,8 +139,11 @@ class _Planner:
         """In an archive: bytes have a place of its choosing, everything else is in the line."""
         if thing.kind != "object":
             return Decision(action="park")
-        slot = naming.slot(thing.key, latest=thing.order is None or self._is_latest(thing))
-        return self._cold(thing) or Decision(action="copy", path=slot.path or None, by_content=slot.by_content or None)
+        latest = thing.order is None or self._is_latest(thing)
+        slot = naming.slot(thing.key, order=thing.order, latest=latest)
+        return self._cold(thing) or Decision(
+            action="copy", path=slot.path or None, by_content=slot.by_content or None, elsewhere=slot.stored_in
+        )
 
     def _cold(self, thing: Thing) -> Decision | None:
         if thing.claim.storage_class not in COLD or self._is_restored(thing.claim):
@@ -219,7 +224,7 @@ class _Planner:
             parked = decision.action in {"park", "skip"}
             self._ledger.execute(
                 "UPDATE things SET action = ?, reason = ?, detail = ?, path = ?, losses = ?, state = ?, salt = ?, evidence = ?, "
-                "received_at = ?, replace = ?, by_content = ? WHERE id = ?",
+                "received_at = ?, replace = ?, by_content = ?, elsewhere = ? WHERE id = ?",
                 decision.action,
                 decision.reason,
                 decision.detail,
@@ -232,6 +237,7 @@ class _Planner:
                 self._ledger.get("census_at") if parked else None,
                 self._replaces(thing, decision),
                 decision.by_content,
+                json.dumps(dict(decision.elsewhere)) if decision.elsewhere else None,
                 thing.id,
             )
         self._written += 1

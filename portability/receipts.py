@@ -21,6 +21,7 @@ def receipt(thing: Thing) -> Receipt:
     """The line of a thing that was moved, parked or skipped."""
     entry = thing.facts or thing.claim
     versioned = thing.order is not None
+    elsewhere = bool(thing.stored and "archive" in thing.stored)
     common: dict[str, Any] = {
         "key": thing.key,
         "kind": "skipped" if thing.action == "skip" else thing.kind,
@@ -41,7 +42,8 @@ def receipt(thing: Thing) -> Receipt:
         **common,
         size=thing.bytes if thing.kind == "object" else None,
         sha256=thing.sha256 if thing.kind == "object" else None,
-        path=thing.path if thing.action != "park" and thing.path != thing.key else None,
+        path=thing.path if thing.action != "park" and thing.path != thing.key and not elsewhere else None,
+        stored_in=dict(thing.stored or {}) if elsewhere else None,
         media_type=entry.media_type,
         headers=dict(entry.headers) or None,
         metadata=dict(entry.metadata) or None,
@@ -50,7 +52,7 @@ def receipt(thing: Thing) -> Receipt:
         posix=_posix_line(entry.posix),
         target=entry.posix.target if entry.posix and thing.kind == "link" else None,
         hardlink_to=entry.posix.hardlink_to if entry.posix else None,
-        age=dict(thing.stored) if thing.stored else None,
+        age=dict(thing.stored) if thing.stored and not elsewhere else None,
         losses=tuple(Loss(name=name, parked=pointer) for name, pointer in thing.losses) or None,
     )
 

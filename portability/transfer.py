@@ -166,7 +166,7 @@ class _Driver:
             self._by_parts
             and first.kind == "object"
             and (first.size or 0) > self._job.policy.part_above
-            and not (first.expect or first.by_content or self._states_digests)
+            and not (first.expect or first.by_content or first.elsewhere or self._states_digests)
         ):
             self._large[first.id] = _Large(thing=first)
             if self._resume(first):
@@ -290,6 +290,7 @@ def _step(thing: Thing) -> Step:
         entry=thing.claim,
         path=thing.path,
         by_content=thing.by_content or "",
+        elsewhere=thing.elsewhere,
         overlay=thing.overlay,
         expect=thing.expect,
         replace=thing.replace,

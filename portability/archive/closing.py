@@ -55,6 +55,8 @@ class Terms:
     sha512: bool = False
     signer: Signer | None = None
     history: Path | None = None
+    delta_of: str | None = None
+    """Id of the full archive that holds what did not change."""
     settings: Callable[[], dict[str, Any]] | None = None
     """The source host's own settings, for source.json."""
 
@@ -188,6 +190,7 @@ def _reader_facts(terms: Terms, ledger: Ledger, summary: Summary, fingerprint: s
         encrypted=bool(terms.recipients),
         root=summary.root,
         sha512=terms.sha512,
+        delta_of=terms.delta_of,
         longest=len(terms.name) + 1 + longest,
     )
 
@@ -199,6 +202,7 @@ def _payload(ledger: Ledger) -> Iterator[tuple[str, str, int]]:
         rows = ledger.query(
             "SELECT ifnull(path, key), ifnull(json_extract(stored, '$.sha256'), sha256), "
             "ifnull(json_extract(stored, '$.size'), bytes) FROM things WHERE action = 'copy' AND state = 'moved' "
+            "AND json_extract(stored, '$.archive') IS NULL "
             "AND ifnull(path, key) > ? GROUP BY 1 ORDER BY 1 LIMIT 1000",
             last,
         )

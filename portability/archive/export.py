@@ -26,6 +26,7 @@ from manifests.verdict import judge
 from portability.archive import place
 from portability.archive.closing import Signer, SourceChangedError, Terms, close, staged
 from portability.archive.encryption import check_recipients
+from portability.archive.restore import verify_archive
 from portability.archive.transport import pack
 from portability.archive.verifier_tree import LocalTree
 from portability.errors import EvidenceError, PlaceError, UsageError
@@ -62,6 +63,8 @@ class Export:
     signer: Signer | None = None
     history: Path | None = None
     """The practice's history.jsonl; the archive carries a copy."""
+    delta_from: Location | None = None
+    """A full archive, in clear: what it holds unchanged is a line here, and no bytes."""
     form: Form | None = None
     """Also pack the closed archive into one file beside it; its place must be a folder of this machine."""
     work: Path | None = None
@@ -74,6 +77,7 @@ def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
     The errors of `migrate` pass; RefusedError if the payload could not be made whole: then nothing was closed.
     """
     _check(asked)
+    full = _full_archive(asked.delta_from, asked.policy.workers) if asked.delta_from else None
     work = _work_folder(asked)
     try:
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -89,6 +93,8 @@ def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
         names=asked.names,
         path_limit=str(asked.path_limit),
         recipients=",".join(asked.recipients),
+        delta_from=asked.delta_from.url if asked.delta_from else "",
+        delta_id=full or "",
     )
     job = Job(
         source=asked.source,
@@ -108,6 +114,7 @@ def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
         sha512=asked.sha512,
         signer=asked.signer,
         history=asked.history,
+        delta_of=full,
         settings=partial(settings, asked.source),
     )
     try:
@@ -122,7 +129,9 @@ def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
         _remember(asked.history, work, outcome)
     _drop(work)  # the archive holds all the evidence; the ledger has served
     shown = inner.path if inner.scheme == "file" else inner.url
-    return replace(outcome, evidence=shown, destination=inner.url, next_step=_next_step(outcome, shown, changed))
+    return replace(
+        outcome, evidence=shown, destination=inner.url, next_step=_next_step(outcome, shown, changed, asked.delta_from)
+    )
 
 
 def _check(asked: Export) -> None:
@@ -134,8 +143,28 @@ def _check(asked: Export) -> None:
             f"--{asked.form} writes one file, which no {asked.to.scheme} place takes as it comes",
             hint="export to a folder of this machine, then copy the file there",
         )
+    if asked.delta_from and asked.recipients:
+        raise UsageError("a delta cannot be encrypted: it would tell what did not change", hint="export a full archive")
     if asked.history:
         _history(asked.history)
+
+
+def _full_archive(base: Location, workers: int | None) -> str:
+    """The id of an archive that a delta may refer to: intact, in clear, and full. UsageError, EvidenceError."""
+    result = verify_archive(base, workers=workers)
+    if not result.intact or result.archive_id is None:
+        raise EvidenceError(
+            f"{base.url} is altered or incomplete: no delta may refer to it",
+            hint="portability verify names every finding",
+        )
+    if result.encrypted or result.mode != "archive":
+        raise UsageError("a delta refers to an archive in clear", hint="export a full archive")
+    if result.needs:
+        raise UsageError(
+            f"{base.url} is a delta itself: a delta refers to a full archive",
+            hint=f"name the one that it refers to: {', '.join(result.needs)}",
+        )
+    return result.archive_id
 
 
 def _history(path: Path) -> list[Entry]:
@@ -214,13 +243,17 @@ def _pack(inner: Location, name: str, form: Form) -> None:
         pack(LocalTree(folder), name, form, file)
 
 
-def _next_step(outcome: Outcome, shown: str, changed: int) -> str:
+def _next_step(outcome: Outcome, shown: str, changed: int, base: Location | None) -> str:
     if changed:
         things = "1 thing" if changed == 1 else f"{changed:,} things"
         return f"{things} at the source changed after the census: export once more when it is quiet"
     if not outcome.proven:
         return f"look at why: portability verify {shown}"
-    return f"keep the root value and the fingerprint on paper; check at any time with: portability verify {shown}"
+    step = f"keep the root value and the fingerprint on paper; check at any time with: portability verify {shown}"
+    if base is None:
+        return step
+    full = base.path if base.scheme == "file" else base.url
+    return f"{step} --base {full}\n    this archive is complete only together with that one: keep both"
 
 
 def practice(asked: Export) -> str:
@@ -243,6 +276,7 @@ def _work_folder(asked: Export) -> Path:
         asked.path_limit,
         asked.recipients,
         asked.sha512,
+        asked.delta_from.url if asked.delta_from else None,
         asked.signer.public.fingerprint if asked.signer else None,
     ]
     name = f".portability-export-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}"

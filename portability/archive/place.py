@@ -5,7 +5,7 @@ The scheme is `archive+` and the scheme of the host that holds the archive. Work
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,6 +22,7 @@ from connectors import (
     Stream,
     connect,
 )
+from connectors.keys import key_bytes
 from connectors.protocols import ATTRIBUTES
 from manifests.errors import ManifestError
 from manifests.manifest import ManifestReader
@@ -37,6 +38,8 @@ WRITE_OPTIONS = {
     "archive-names": "utf8 or ascii",
     "archive-path-limit": "120 to 240",
     "archive-recipients": "age recipients, separated by commas",
+    "archive-delta-from": "url of the full archive that holds what did not change",
+    "archive-delta-id": "id of that archive",
 }
 READ_OPTIONS = {
     "archive-identity": "path of a file with age identities",
@@ -92,8 +95,23 @@ class ArchiveWriter:
             yield _Numbered()
             return
         mode: Any = self._location.option("archive-names", "utf8")
-        with naming(mode, int(self._location.option("archive-path-limit", "240"))) as names:
-            yield _Named(names)
+        with naming(mode, int(self._location.option("archive-path-limit", "240"))) as names, self._earlier() as earlier:
+            yield _Named(names, earlier)
+
+    @contextmanager
+    def _earlier(self) -> Iterator[Callable[[str, int | None], Mapping[str, str] | None]]:
+        """What says where the full archive holds a thing's bytes."""
+        url = self._location.option("archive-delta-from")
+        if not url:
+            yield lambda key, order: None
+            return
+        base = connect(Location.parse(url, credentials=self._location.credentials))
+        reader = ArchiveReader(outer(Location.parse(url, credentials=self._location.credentials)), base)
+        try:
+            with reader.manifest() as stream:
+                yield _Earlier(self._location.option("archive-delta-id") or "", ManifestReader(stream)).find
+        finally:
+            reader.close()
 
     def stat(self, key: str) -> Entry:
         return self._told(self._host.stat(key))
@@ -169,11 +187,35 @@ def _bare(entry: Entry) -> Entry:
 
 
 class _Named:
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    def __init__(self, names: Names, earlier: Callable[[str, int | None], Mapping[str, str] | None]) -> None:
+        self._names, self._earlier = names, earlier
 
-    def slot(self, key: str, *, latest: bool) -> Slot:
-        return Slot(path=self._names.path(key)) if latest else Slot(by_content=VERSIONS.rstrip("/"))
+    def slot(self, key: str, *, order: int | None, latest: bool) -> Slot:
+        there = self._earlier(key, order)
+        if latest:
+            return Slot(path=self._names.path(key), stored_in=there)
+        return Slot(by_content=VERSIONS.rstrip("/"), stored_in=there)
+
+
+class _Earlier:
+    """The lines of a full archive beside things that are asked for in the same order: nothing is held in memory."""
+
+    def __init__(self, archive: str, lines: Iterable[Receipt]) -> None:
+        self._archive, self._lines = archive, iter(lines)
+        self._line = next(self._lines, None)
+
+    def find(self, key: str, order: int | None) -> Mapping[str, str] | None:
+        wanted = _place_of(key, order)
+        while self._line is not None and _place_of(self._line.key, self._line.order) < wanted:
+            self._line = next(self._lines, None)
+        line = self._line
+        if line is None or _place_of(line.key, line.order) != wanted or line.kind != "object" or line.path is None:
+            return None
+        return {"archive": self._archive, "path": line.path, "sha256": line.sha256 or ""}
+
+
+def _place_of(key: str, order: int | None) -> tuple[bytes, int]:
+    return key_bytes(key), -1 if order is None else order
 
 
 class _Numbered:
@@ -182,7 +224,7 @@ class _Numbered:
     def __init__(self) -> None:
         self._count = 0
 
-    def slot(self, key: str, *, latest: bool) -> Slot:
+    def slot(self, key: str, *, order: int | None, latest: bool) -> Slot:
         self._count += 1
         digits = f"{self._count:08d}"
         return Slot(path=f"data/objects/{digits[:5]}/{digits}.age")

@@ -183,10 +183,10 @@ def _refuse_unless_intact(result: VerifierResult, identity: str | None, base: Lo
         )
     if result.encrypted and not identity:
         raise UsageError("the archive is encrypted", hint="name the file with your age identity: --identity FILE")
-    if result.needs and base is None:
+    if result.needs:
         raise UsageError(
             f"valid; the data set is complete only together with {', '.join(result.needs)}",
-            hint="name that full archive: --base ARCHIVE",
+            hint="--base names another archive" if base else "name that full archive: --base ARCHIVE",
         )
 
 

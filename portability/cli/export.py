@@ -46,6 +46,9 @@ from portability.cli.screen import Screen
     default=240,
     help="Longest path in the archive; 180 fits below any drive of Windows.  [default: 240]",
 )
+@click.option(
+    "--delta-from", metavar="ARCHIVE", help="Store only what changed since this full archive; needs it for ever."
+)
 @click.option("--with-sha512", is_flag=True, help="Add lists of SHA-512; reads every file once more.")
 @click.option("--tar", "form", flag_value="tar", help="Also pack the archive into one .tar beside it.")
 @click.option("--zip", "form", flag_value="zip", help="Also pack the archive into one .zip beside it.")
@@ -77,6 +80,7 @@ def command(
     encrypt_to: tuple[str, ...],
     names: str,
     path_limit: int,
+    delta_from: str | None,
     with_sha512: bool,
     form: Any,
     history: Path | None,
@@ -94,6 +98,7 @@ def command(
     if passphrase and not sign:
         raise UsageError("--passphrase opens a signing key, and none is named", hint="add --sign KEY")
     places = options.location(source, from_credentials), options.location(to, to_credentials)
+    base = options.location(delta_from, to_credentials) if delta_from else None
     from portability.archive.export import Export, export  # late: a mistake in the arguments is answered at once
 
     signer = None
@@ -113,6 +118,7 @@ def command(
             path_limit=path_limit,
             recipients=encrypt_to,
             sha512=with_sha512,
+            delta_from=base,
             signer=signer,
             history=history,
             form=form,
