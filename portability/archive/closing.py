@@ -201,7 +201,8 @@ def _payload(ledger: Ledger) -> Iterator[tuple[str, str, int]]:
     while True:
         rows = ledger.query(
             "SELECT ifnull(path, key), ifnull(json_extract(stored, '$.sha256'), sha256), "
-            "ifnull(json_extract(stored, '$.size'), bytes) FROM things WHERE action = 'copy' AND state = 'moved' "
+            "ifnull(json_extract(stored, '$.size'), bytes) FROM things "
+            "WHERE action IN ('copy', 'chain') AND action = 'copy' AND state = 'moved' "  # the first is the index's own
             "AND json_extract(stored, '$.archive') IS NULL "
             "AND ifnull(path, key) > ? GROUP BY 1 ORDER BY 1 LIMIT 1000",
             last,
