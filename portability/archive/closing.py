@@ -19,6 +19,7 @@ from manifests.header import Header
 from manifests.manifest import Summary
 from portability import __version__
 from portability.archive import encryption, page, profile
+from portability.archive.timestamp import stamp
 from portability.errors import EvidenceError, PlaceError, RefusedError
 from portability.job import Job
 from portability.ledger import Ledger
@@ -54,6 +55,8 @@ class Terms:
     recipients: tuple[str, ...] = ()
     sha512: bool = False
     signer: Signer | None = None
+    timestamp: str | None = None
+    """Address of a time-stamping authority (RFC 3161)."""
     history: Path | None = None
     delta_of: str | None = None
     """Id of the full archive that holds what did not change."""
@@ -279,7 +282,15 @@ def _signatures(terms: Terms, staging: Path) -> list[str]:
     if not (staging / SIGNATURE).exists():
         message = (staging / "tagmanifest-sha256.txt").read_bytes()
         write_private(staging / SIGNATURE, signer.sign(message, signing.ARCHIVE))
-    return ["signatures/allowed_signers", SIGNATURE]
+    names = ["signatures/allowed_signers", SIGNATURE]
+    if terms.timestamp:
+        reply, certificates = f"{SIGNATURE}.tsr", f"{SIGNATURE}.crt"
+        if not (staging / reply).exists():
+            told = stamp(terms.timestamp, (staging / SIGNATURE).read_bytes())
+            _once(staging / certificates, told.certificates)
+            write_private(staging / reply, told.reply)  # last: with it, both are there
+        names += [certificates, reply]
+    return names
 
 
 def _bag_info(terms: Terms, ledger: Ledger, summary: Summary) -> bytes:

@@ -61,6 +61,8 @@ class Export:
     recipients: tuple[str, ...] = ()
     sha512: bool = False
     signer: Signer | None = None
+    timestamp: str | None = None
+    """Address of a time-stamping authority that stamps the signature."""
     history: Path | None = None
     """The practice's history.jsonl; the archive carries a copy."""
     delta_from: Location | None = None
@@ -113,6 +115,7 @@ def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
         recipients=asked.recipients,
         sha512=asked.sha512,
         signer=asked.signer,
+        timestamp=asked.timestamp,
         history=asked.history,
         delta_of=full,
         settings=partial(settings, asked.source),

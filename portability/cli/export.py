@@ -31,6 +31,11 @@ from portability.cli.screen import Screen
 )
 @click.option("--passphrase", metavar="REF", help="Reference to the key's passphrase: env:VARIABLE.  [default: asked]")
 @click.option(
+    "--timestamp",
+    metavar="URL",
+    help="Have this time-stamping authority (RFC 3161) stamp the signature; sees a hash only.",
+)
+@click.option(
     "--encrypt-to", metavar="age1…", multiple=True, help="Encrypt every file to this age recipient. Repeatable."
 )
 @click.option(
@@ -77,6 +82,7 @@ def command(
     practice: str,
     sign: str | None,
     passphrase: str | None,
+    timestamp: str | None,
     encrypt_to: tuple[str, ...],
     names: str,
     path_limit: int,
@@ -97,6 +103,8 @@ def command(
 
     if passphrase and not sign:
         raise UsageError("--passphrase opens a signing key, and none is named", hint="add --sign KEY")
+    if timestamp and not sign:
+        raise UsageError("--timestamp stamps a signature, and none is made", hint="add --sign KEY")
     places = options.location(source, from_credentials), options.location(to, to_credentials)
     base = options.location(delta_from, to_credentials) if delta_from else None
     from portability.archive.export import Export, export  # late: a mistake in the arguments is answered at once
@@ -120,6 +128,7 @@ def command(
             sha512=with_sha512,
             delta_from=base,
             signer=signer,
+            timestamp=timestamp,
             history=history,
             form=form,
             work=work,

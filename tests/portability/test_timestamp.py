@@ -12,8 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from connectors import Location
+from manifests import signing
+from portability.archive.export import Export, export
+from portability.archive.restore import verify_archive
+from portability.archive.signer import signer_for
 from portability.archive.timestamp import read, stamp
 from portability.errors import EvidenceError, PlaceError, UsageError
+from portability.job import Policy
 
 MESSAGE = b"-----BEGIN SSH SIGNATURE-----\nU1NIU0lH\n-----END SSH SIGNATURE-----\n"
 
@@ -111,6 +117,31 @@ def test_openssl_verifies_a_stamp_now_and_at_its_own_time_years_later(authority:
 
     (tmp_path / "sig").write_bytes(MESSAGE + b" ")
     assert openssl(*words).returncode != 0
+
+
+def test_an_archive_carries_the_stamp_of_its_signature(authority: Authority, tmp_path: Path) -> None:
+    (tmp_path / "practice").mkdir()
+    (tmp_path / "practice" / "lettre.txt").write_text("Cher confrère")
+    (tmp_path / "key").write_bytes(signing.generate_key(None))
+    (tmp_path / "key").chmod(0o600)
+    asked = Export(
+        source=Location.parse(str(tmp_path / "practice")),
+        to=Location.parse(str(tmp_path / "exports")),
+        policy=Policy(workers=1),
+        signer=signer_for(str(tmp_path / "key")),
+        timestamp=authority.url,
+    )
+    (tmp_path / "exports").mkdir()
+
+    archive = Path(export(asked).evidence)
+
+    result = verify_archive(
+        Location.parse(str(archive)), signer=asked.signer.public.fingerprint if asked.signer else None
+    )
+    assert (result.exit_code, result.findings) == (0, ())
+    signature = f"{archive}/signatures/tagmanifest-sha256.txt.sig"
+    words = ("-in", f"{signature}.tsr", "-data", signature, "-CAfile", f"{authority.folder}/ca.crt")
+    assert openssl("ts", "-verify", *words, "-untrusted", f"{signature}.crt").returncode == 0
 
 
 def test_a_stamp_of_another_message_is_refused(authority: Authority) -> None:
