@@ -8,8 +8,10 @@ import re
 import tomllib
 import uuid
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -59,8 +61,8 @@ class Policy:
     """Worker processes; None: one for each core."""
     bandwidth: Timetable = field(default_factory=Timetable)
     until: str | None = None
-    part_above: int = 64 << 20
-    """Objects larger than this many bytes go by parts where both hosts can."""
+    part_above: int | None = None
+    """Objects larger than this many bytes go by parts where both hosts can; None: what the way to the hosts suggests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +235,33 @@ def _line(text: str, names: list[str]) -> int:
         elif table == start and re.match(rf'\s*"?{re.escape(names[-1])}"?\s*[=.]', line):
             return number
     return found
+
+
+FAR, NEAR = 64 << 20, 1 << 30
+"""Bytes that move in a minute or so on a practice's line, and on its own network: what an interruption may cost again.
+
+Parts make a cut cheap, and every byte dearer: the read-back has to hash them twice, by the part and as a whole.
+"""
+
+
+def part_above(job: Job) -> int:
+    """The size above which objects of this job go by parts."""
+    if job.policy.part_above is not None:
+        return job.policy.part_above
+    return NEAR if is_near(job.source) and is_near(job.destination) else FAR
+
+
+def is_near(location: Location) -> bool:
+    """Whether a place is on this machine or has an address of a private network; a name that would have to be looked up is far."""
+    if location.scheme in {"file", "memory"}:
+        return True
+    host = urlsplit(location.option("endpoint")).hostname if location.scheme == "s3" else location.host
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_private
+    except ValueError:
+        return False
 
 
 def check(job: Job) -> None:

@@ -33,7 +33,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE things (
   id INTEGER PRIMARY KEY, key BLOB NOT NULL, ord INTEGER NOT NULL, kind TEXT NOT NULL, size INTEGER, claim TEXT NOT NULL,
   origin BLOB NOT NULL, mark TEXT NOT NULL, overlay TEXT, expect TEXT,
-  action TEXT, reason TEXT, detail TEXT, path BLOB, by_content TEXT, elsewhere TEXT, replace INTEGER NOT NULL DEFAULT 0,
+  action TEXT, reason TEXT, detail TEXT, path BLOB, by_content TEXT, elsewhere TEXT, replace INTEGER NOT NULL DEFAULT 0, replaces TEXT,
   present INTEGER NOT NULL DEFAULT 0,
   state TEXT NOT NULL DEFAULT 'planned',
   facts TEXT, sha256 TEXT, bytes INTEGER, losses TEXT, attempts INTEGER NOT NULL DEFAULT 0, received_at TEXT, salt TEXT,
@@ -54,7 +54,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS by_key ON things (key, ord);
 CREATE INDEX IF NOT EXISTS by_path ON things (ifnull(path, key)) WHERE action IN ('copy', 'chain');
 """
 _COLUMNS = (
-    "id, key, ord, kind, size, claim, overlay, expect, action, reason, detail, path, by_content, elsewhere, replace, present, state, facts, sha256, bytes, "
+    "id, key, ord, kind, size, claim, overlay, expect, action, reason, detail, path, by_content, elsewhere, replace, replaces, present, state, facts, sha256, bytes, "
     "losses, attempts, received_at, salt, adopted, stored, problem, message, expected, found, evidence, checked"
 )
 
@@ -83,6 +83,8 @@ class Thing:
     elsewhere: Mapping[str, Any] | None
     """Another archive's place and SHA-256 of the bytes that this thing had there."""
     replace: bool
+    replaces: str | None
+    """SHA-256 of what an earlier run put there."""
     present: bool
     """The destination listed something there when the plan was made."""
     state: str
@@ -424,9 +426,7 @@ class Ledger:
         What it did not put (it failed, or is gone from the source) is as the runs before left it, and still ours.
         """
         put = "FROM things WHERE action IN ('copy', 'chain') AND state = 'moved'"
-        columns = (
-            "key, ord, kind, mark, action, path, state, facts, sha256, bytes, losses, attempts, received_at, adopted"
-        )
+        columns = "key, ord, kind, mark, action, path, state, facts, sha256, bytes, losses, attempts, received_at, adopted, evidence"
         self.execute(f"CREATE TABLE IF NOT EXISTS before AS SELECT {columns} {put} AND 0")
         self.execute("CREATE INDEX IF NOT EXISTS before_key ON before (key, ord)")
         self.execute("CREATE INDEX IF NOT EXISTS before_path ON before (ifnull(path, key))")

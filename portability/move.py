@@ -58,6 +58,8 @@ class Step:
     """SHA-256 that the bytes must have (earlier evidence knows them)."""
     replace: bool = False
     """An earlier run put an older content there: replace it."""
+    replaces: str = ""
+    """SHA-256 of that content: anything else there is somebody's work at the destination, and is never put over."""
     present: bool = False
     """The destination listed something there before the run: it is compared, and never put over."""
     settled: bool = False
@@ -356,7 +358,8 @@ def _copy(step: Step, batch: Batch) -> Moved:
     if step.by_content:
         step = replace(step, path=f"{step.by_content}/{digest[:2]}/{digest}", expect=step.expect or digest)
     wanted = _wanted(entry, step)
-    if step.present and not step.replace:
+    may_replace = _may_replace(destination, step, batch)
+    if (step.present or step.replaces) and not may_replace:
         try:
             return _adopt(source, destination, entry, wanted, step, batch)
         except NotFoundError:
@@ -368,7 +371,7 @@ def _copy(step: Step, batch: Batch) -> Moved:
             wanted,
             step,
             batch,
-            lambda asked, stream: destination.put(asked, stream, replace=step.replace),
+            lambda asked, stream: destination.put(asked, stream, replace=may_replace),
         )
     except AlreadyExistsError:
         return _adopt(source, destination, entry, wanted, step, batch)
@@ -438,6 +441,17 @@ def _adopt(source: Any, destination: Any, entry: Entry, wanted: Entry, step: Ste
             found=theirs[0],
         )
     return _moved(step, wanted, stored, mine[1], mine[0], adopted=True)
+
+
+def _may_replace(destination: Any, step: Step, batch: Batch) -> bool:
+    """Whether what stands at the step's path is what an earlier run put there, and may give way to the new content."""
+    if not step.replace or not step.replaces:
+        return step.replace
+    try:
+        there: Entry = destination.stat(step.path)
+    except NotFoundError:
+        return False
+    return there.kind == "object" and digest_of(_body(destination, there, batch))[0] == step.replaces
 
 
 def digest_of(body: Stream) -> tuple[str, int]:
@@ -514,7 +528,7 @@ def _begin(step: Step, batch: Batch) -> Begun | Moved:
     wanted = _wanted(entry, step)
     if entry.size is None:
         return _copy(step, batch)
-    if not step.replace:
+    if not _may_replace(destination, step, batch):
         try:
             destination.stat(step.path)
         except NotFoundError:
@@ -542,7 +556,8 @@ def _finish(task: Finish, batch: Batch) -> Moved:
     source, destination = link(batch.source), link(batch.destination)
     wanted = _wanted(task.entry, task.step)
     try:
-        stored = destination.finish(wanted, task.token, task.tags, replace=task.step.replace)
+        may_replace = _may_replace(destination, task.step, batch)
+        stored = destination.finish(wanted, task.token, task.tags, replace=may_replace)
     except AlreadyExistsError:
         return _adopt(source, destination, task.entry, wanted, task.step, batch)
     if stored.size != task.entry.size:

@@ -224,7 +224,7 @@ class _Planner:
             parked = decision.action in {"park", "skip"}
             self._ledger.execute(
                 "UPDATE things SET action = ?, reason = ?, detail = ?, path = ?, losses = ?, state = ?, salt = ?, evidence = ?, "
-                "received_at = ?, replace = ?, by_content = ?, elsewhere = ? WHERE id = ?",
+                "received_at = ?, replace = ?, replaces = ?, by_content = ?, elsewhere = ? WHERE id = ?",
                 decision.action,
                 decision.reason,
                 decision.detail,
@@ -235,7 +235,7 @@ class _Planner:
                 # Kept only as a line: it counts as read once the written manifest was read back (archive-format.md 3.7).
                 "read" if decision.action == "park" else "listed" if parked else "none",
                 self._ledger.get("census_at") if parked else None,
-                self._replaces(thing, decision),
+                *self._put_before(thing, decision),
                 decision.by_content,
                 json.dumps(dict(decision.elsewhere)) if decision.elsewhere else None,
                 thing.id,
@@ -266,6 +266,7 @@ class _Planner:
                 "salt = ?, adopted = before.adopted, evidence = 'none', checked = 0, carried = 1 FROM before "
                 "WHERE things.id = ? AND before.key = things.key AND before.ord = things.ord AND before.mark = things.mark "
                 "AND before.kind = things.kind AND before.state = 'moved' AND before.action = ? "
+                "AND before.evidence != 'none' "  # what the last look did not find whole is brought again
                 "AND ifnull(before.path, before.key) = ? AND (before.kind != 'object' OR before.sha256 IS NOT NULL)",
                 decision.action,
                 new_salt(),
@@ -275,15 +276,17 @@ class _Planner:
             )
         )
 
-    def _replaces(self, thing: Thing, decision: Decision) -> bool:
-        """Whether an earlier run of this job put something at that place: only then may it be replaced."""
+    def _put_before(self, thing: Thing, decision: Decision) -> tuple[bool, str | None]:
+        """Whether an earlier run of this job put something at that place, and its SHA-256: only that may be replaced."""
         if decision.action != "copy" or not self._ledger.has_before:
-            return False
+            return False, None
         path = key_bytes(decision.path if decision.path is not None else thing.key)
         rows = self._ledger.query(
-            "SELECT 1 FROM before WHERE ifnull(path, key) = ? AND state = 'moved' AND action = 'copy' LIMIT 1", path
+            "SELECT kind != 'object' OR sha256 IS NOT NULL, sha256 FROM before WHERE ifnull(path, key) = ? "
+            "AND state = 'moved' AND action = 'copy' LIMIT 1",
+            path,
         )
-        return bool(rows)
+        return (bool(rows[0][0]), rows[0][1]) if rows else (False, None)
 
 
 def kept_version(thing: Thing) -> str:
@@ -312,6 +315,11 @@ def _look_at_destination(job: Job, ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.execute(
             "UPDATE things SET present = ifnull(path, key) IN (SELECT key FROM there) WHERE action = 'copy' AND by_content IS NULL"
+        )
+        # What the run before put and the destination does not list any more is brought again.
+        ledger.execute(
+            "UPDATE things SET state = 'planned', carried = 0, sha256 = NULL WHERE carried = 1 AND action = 'copy' "
+            "AND ifnull(path, key) NOT IN (SELECT key FROM there)"
         )
         ledger.execute("DELETE FROM other")
         ledger.execute(

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from connectors import ConnectorError, Multipart
-from portability.job import Job
+from portability.job import Job, part_above
 from portability.ledger import Ledger, Thing
 from portability.links import link
 from portability.move import (
@@ -92,6 +92,7 @@ class _Driver:
         self._planned = self._batches()
         self.totals = Totals()
         destination, source = link(job.destination), link(job.source)
+        self._part_above = part_above(job)
         # Bytes that must have a known digest are checked before they are published: in one stream.
         self._states_digests = "sha256" in source.capabilities.digests
         self._by_parts = isinstance(destination, Multipart) and source.capabilities.ranged
@@ -165,7 +166,7 @@ class _Driver:
         if (
             self._by_parts
             and first.kind == "object"
-            and (first.size or 0) > self._job.policy.part_above
+            and (first.size or 0) > self._part_above
             and not (first.expect or first.by_content or first.elsewhere or self._states_digests)
         ):
             self._large[first.id] = _Large(thing=first)
@@ -294,6 +295,7 @@ def _step(thing: Thing) -> Step:
         overlay=thing.overlay,
         expect=thing.expect,
         replace=thing.replace,
+        replaces=thing.replaces or "",
         present=thing.present,
         settled=thing.state == "moved",
     )

@@ -366,7 +366,9 @@ def describe(
     step = (
         ""
         if verdict.proven
-        else "look at the findings, mend the destination (run the migration again), then verify once more"
+        else (
+            "move away at the destination what is altered or unexpected; then the same migration, run again, brings what is missing"
+        )
     )
     return Outcome(
         proven=verdict.proven,

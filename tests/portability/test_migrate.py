@@ -194,3 +194,34 @@ def test_status_tells_a_finished_run(moved: Job) -> None:
     told = status(moved.evidence)
 
     assert (told.phase, told.verdict, told.running, told.failed) == ("finished", "PROVEN", False, 0)
+
+
+def test_the_same_migration_run_again_brings_back_what_went_missing(moved: Job) -> None:
+    key, *_ = (key for key in sorted(content(moved.destination)) if key.startswith("patients/"))
+    data = content(moved.destination)[key]
+    delete(moved.destination, key)
+
+    outcome = migrate(moved)
+
+    assert (outcome.proven, outcome.findings) == (True, ())
+    assert content(moved.destination)[key] == data
+
+
+def test_what_was_altered_at_the_destination_is_never_put_over(moved: Job) -> None:
+    key, *_ = (key for key in sorted(content(moved.destination)) if key.startswith("patients/"))
+    data = content(moved.destination)[key]
+    put(moved.destination, key, b"edited at the new host", replace=True)
+
+    for _ in range(3):
+        outcome = migrate(moved)
+        assert not outcome.proven
+        assert key in {finding.key for finding in outcome.findings}
+        assert content(moved.destination)[key] == b"edited at the new host"
+
+    put(moved.source, key, data + b" and more", replace=True)  # nor when the source has something newer
+    assert not migrate(moved).proven
+    assert content(moved.destination)[key] == b"edited at the new host"
+
+    delete(moved.destination, key)
+    assert migrate(moved).proven
+    assert content(moved.destination)[key] == data + b" and more"
