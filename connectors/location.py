@@ -64,6 +64,12 @@ class Location:
                 raise LocationError(f'the option "{name}" stands twice in the url')
             query[name] = value
         query.update(options or {})
+        for name, value in query.items():
+            if "://" in value and "@" in urlsplit(value).netloc:
+                raise LocationError(
+                    f'the option "{name}" carries a user or a password; leave it out and pass a reference instead: '
+                    "--from-credentials/--to-credentials env:PREFIX, profile:NAME or file:PATH"
+                )
         path = unquote_to_bytes(parts.path).decode("utf-8", "surrogateescape")
         scheme = parts.scheme.lower()
         host = (

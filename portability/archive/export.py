@@ -30,7 +30,7 @@ from portability.archive.restore import verify_archive
 from portability.archive.transport import pack
 from portability.archive.verifier_tree import LocalTree
 from portability.errors import EvidenceError, PlaceError, UsageError
-from portability.job import Job, Policy, Selection
+from portability.job import Job, Policy, Selection, overlap
 from portability.ledger import NAME as LEDGER
 from portability.ledger import Ledger
 from portability.lock import FolderLock
@@ -132,13 +132,15 @@ def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
         _remember(asked.history, work, outcome)
     _drop(work)  # the archive holds all the evidence; the ledger has served
     shown = inner.path if inner.scheme == "file" else inner.url
-    return replace(
-        outcome, evidence=shown, destination=inner.url, next_step=_next_step(outcome, shown, changed, asked.delta_from)
-    )
+    return replace(outcome, evidence=shown, destination=inner.url, next_step=_next_step(outcome, shown, changed, asked))
 
 
 def _check(asked: Export) -> None:
     """What can be known to be wrong before anything is contacted. UsageError."""
+    if overlap(asked.source, asked.to):  # before the work folder: nothing may be written into the source
+        raise UsageError(
+            f"--from and --to overlap: {asked.source} and {asked.to}", hint="export to a place outside of the source"
+        )
     if asked.recipients:
         check_recipients(asked.recipients)
     if asked.form and asked.to.scheme != "file":
@@ -246,13 +248,15 @@ def _pack(inner: Location, name: str, form: Form) -> None:
         pack(LocalTree(folder), name, form, file)
 
 
-def _next_step(outcome: Outcome, shown: str, changed: int, base: Location | None) -> str:
+def _next_step(outcome: Outcome, shown: str, changed: int, asked: Export) -> str:
     if changed:
         things = "1 thing" if changed == 1 else f"{changed:,} things"
         return f"{things} at the source changed after the census: export once more when it is quiet"
     if not outcome.proven:
         return f"look at why: portability verify {shown}"
-    step = f"keep the root value and the fingerprint on paper; check at any time with: portability verify {shown}"
+    kept = "the root value and the fingerprint" if asked.signer else "the root value"
+    step = f"keep {kept} on paper; check at any time with: portability verify {shown}"
+    base = asked.delta_from
     if base is None:
         return step
     full = base.path if base.scheme == "file" else base.url

@@ -6,6 +6,7 @@ its lists, about 1 KB a file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,6 +50,7 @@ FINGERPRINT_TEXT = {
 }
 """To be shown with every fingerprint."""
 
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}", re.ASCII)
 _BESIDE = 4 << 20
 """Bytes of a manifest from which on it is read in a process of its own."""
 
@@ -149,6 +151,11 @@ def verify_tree(
 
 
 def _signers(signer: str | None) -> Collection[str] | None:
+    if signer is not None and signer.startswith("SHA256:") and not _FINGERPRINT.fullmatch(signer):
+        raise UsageError(
+            f"{signer} is not a fingerprint: it has SHA256: and 43 letters, digits, + or /",
+            hint="compare it with the paper",
+        )
     if signer is None or signer.startswith("SHA256:"):
         return None if signer is None else {signer}
     try:

@@ -69,7 +69,12 @@ from portability.cli.screen import Screen
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the ledger while the export runs.  [default: beside the archive, or the current folder]",
 )
-@click.option("--accept", multiple=True, metavar="REASON", help="Accept things skipped for this reason. Repeatable.")
+@click.option(
+    "--accept",
+    multiple=True,
+    metavar="REASON",
+    help="Accept things skipped for this reason (name, cold, gone, socket, fifo, device, …: plan tells). Repeatable.",
+)
 @options.selection
 @options.pace
 def command(

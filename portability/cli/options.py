@@ -70,7 +70,10 @@ merge = click.option("--merge", is_flag=True, default=None, help="The destinatio
 terms = _group(
     demand,
     click.option(
-        "--accept", multiple=True, metavar="REASON", help="Accept things skipped for this reason. Repeatable."
+        "--accept",
+        multiple=True,
+        metavar="REASON",
+        help="Accept things skipped for this reason (name, cold, gone, socket, fifo, device, …: plan tells). Repeatable.",
     ),
     merge,
     click.option("--using", metavar="EVIDENCE", help="Earlier evidence that gives lost attributes and versions back."),

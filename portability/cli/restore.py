@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 )
 @options.archive
 @options.merge
-@click.option("--accept", multiple=True, metavar="REASON", help="Accept things skipped for this reason. Repeatable.")
+@click.option(
+    "--accept",
+    multiple=True,
+    metavar="REASON",
+    help="Accept things skipped for this reason (name, cold, gone, socket, fifo, device, …: plan tells). Repeatable.",
+)
 @options.pace
 def command(
     screen: Screen,

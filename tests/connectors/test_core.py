@@ -327,3 +327,9 @@ def test_a_connector_can_be_registered_in_this_process():
     assert registry.connect(Location(scheme="mine", host="core")).uri == "mine://core"
     with pytest.raises(NotFoundError):
         registry.connect(Location(scheme="mine", host="core")).stat("nothing")
+
+
+def test_a_password_inside_an_option_is_refused_and_not_repeated() -> None:
+    with pytest.raises(LocationError) as caught:
+        Location.parse("s3://b?endpoint=https://user:hush@h.example")
+    assert "hush" not in str(caught.value)
