@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ from portability.links import link
 from portability.lock import FolderLock, is_held
 from portability.move import READ, Work
 from portability.outcome import Counts, Finding, Outcome, PlanSummary, Status
-from portability.pool import default_executor, prepare
+from portability.pool import on_own_workers, prepare
 from portability.progress import Progress, Silent
 from portability.seal import FILES, MANIFEST, read_back, seal
 from portability.throttle import deadline
@@ -42,8 +42,6 @@ Sealer = Callable[[Job, Ledger, Progress], Summary]
 """Writes the evidence of a run and reads it back; an archive is closed by another one than an evidence folder."""
 MARKS = ("transfer_began", "transfer_ended", "verify_started", "verify_ended")
 """Times of a run that its provenance tells."""
-_RENEWALS = 3
-"""Times that a broken pool of worker processes (one was killed) is made anew in one run."""
 
 
 def plan(job: Job, *, progress: Progress | None = None) -> PlanSummary:
@@ -308,19 +306,11 @@ class _Run:
         if self._given is not None:
             work(self._given, _rules(self._job, 1), 64)
             return
-        processes = "memory" not in {self._job.source.scheme, self._job.destination.scheme}
-        for _ in range(_RENEWALS):
-            executor, workers = default_executor(policy.workers, processes=processes)
-            try:
-                work(executor, _rules(self._job, workers), 4 * workers)
-                return
-            except BrokenExecutor:
-                self._progress.note("a worker process died; going on with new ones")
-            finally:
-                executor.shutdown(cancel_futures=True)
-        raise PlaceError(
-            "worker processes keep dying (killed for want of memory?)",
-            hint="run the same command again, with --workers 1 or fewer --connections",
+        on_own_workers(
+            lambda executor, workers: work(executor, _rules(self._job, workers), 4 * workers),
+            policy.workers,
+            processes="memory" not in {self._job.source.scheme, self._job.destination.scheme},
+            renewed=lambda: self._progress.note("a worker process died; going on with new ones"),
         )
 
     def _mark(self, name: str, *, again: bool = False) -> None:

@@ -9,11 +9,22 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from typing import TypeVar
 
 from connectors.registry import names
+from portability.errors import PlaceError
 
+_RENEWALS = 3
+"""Times that a broken pool is made anew in one phase."""
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,22 +57,56 @@ def stream(
             yield item, future.result() if error is None else error
 
 
-def default_executor(workers: int | None, *, processes: bool) -> tuple[Executor, int]:
-    """The executor of a machine and its number of workers.
+def on_own_workers(
+    work: Callable[[Executor, int], None], workers: int | None, *, processes: bool, renewed: Callable[[], None]
+) -> None:
+    """Run `work(executor, number of workers)` on workers of this machine, made anew when one of them was killed.
 
-    Processes, because signing, parsing and encrypting are Python's own work and one interpreter has one lock; threads
-    where the places live in this process's memory.
+    Processes, because signing, parsing and encrypting are Python's own work and one interpreter has one lock; a thread
+    where the places live in this process's memory. `work` must be able to go on where it stopped; `renewed` is told of
+    each new start. PlaceError when workers keep dying.
     """
     count = workers or os.cpu_count() or 1
     if not processes:
-        return ThreadPoolExecutor(1), 1
-    return ProcessPoolExecutor(
-        count, mp_context=_context(), initializer=_begin_worker, initargs=(log.getEffectiveLevel(), dict(os.environ))
-    ), count
+        with ThreadPoolExecutor(1) as thread:
+            work(thread, 1)
+        return
+    for _ in range(_RENEWALS):
+        others = set(multiprocessing.active_children())
+        executor = ProcessPoolExecutor(
+            count,
+            mp_context=_context(),
+            initializer=_begin_worker,
+            initargs=(log.getEffectiveLevel(), dict(os.environ)),
+        )
+        try:
+            work(executor, count)
+        except BrokenExecutor:
+            _dismiss(executor, others)
+            renewed()
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
+        else:
+            executor.shutdown()
+            return
+    raise PlaceError(
+        "worker processes keep dying (killed for want of memory?)",
+        hint="run the same command again, with --workers 1 or fewer --connections",
+    )
+
+
+def _dismiss(executor: ProcessPoolExecutor, others: set[multiprocessing.process.BaseProcess]) -> None:
+    """End the workers of a broken pool. The pool terminates those that it knew when it broke, then waits for all: one that
+    was being started at that moment would be waited for, for ever."""
+    executor.shutdown(wait=False, cancel_futures=True)
+    for child in set(multiprocessing.active_children()) - others:
+        child.terminate()
+        child.join()
 
 
 def prepare(schemes: Iterable[str]) -> None:
-    """Begin to load what the workers of `default_executor` will need for these places, beside what the caller does next."""
+    """Begin to load what the workers of `on_own_workers` will need for these places, beside what the caller does next."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return
     from multiprocessing import forkserver  # here, because it is not for every system

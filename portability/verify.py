@@ -27,7 +27,7 @@ from portability.ledger import UNVERSIONED, Ledger, Thing, mark
 from portability.links import link
 from portability.move import Work
 from portability.outcome import Counts, Finding, Outcome
-from portability.pool import default_executor, stream
+from portability.pool import on_own_workers, stream
 from portability.progress import Progress, Silent
 from portability.receipts import entry_of, lost, stored_path
 
@@ -287,26 +287,30 @@ def _run(
     policy: Policy,
     progress: Progress,
 ) -> None:
-    own = executor is None
-    used, workers = default_executor(policy.workers, processes=destination.scheme != "memory") if own else (executor, 1)
-    work = Work(retries=policy.retries, connections=policy.connections, shares=workers, bandwidth=policy.bandwidth)
-    if used is None:
-        raise AssertionError("an executor was given or made")
-    try:
+    def work(used: Executor, workers: int) -> None:
         prove(
             destination,
             ledger,
             used,
             demands=demands,
             merge=merge,
-            work=work,
-            window=4 * workers if own else 64,
+            work=Work(
+                retries=policy.retries, connections=policy.connections, shares=workers, bandwidth=policy.bandwidth
+            ),
+            window=4 * workers,
             progress=progress,
             stopped=lambda: False,
         )
-    finally:
-        if own:
-            used.shutdown(cancel_futures=True)
+
+    if executor is not None:
+        work(executor, 16)
+        return
+    on_own_workers(
+        work,
+        policy.workers,
+        processes=destination.scheme != "memory",
+        renewed=lambda: progress.note("a worker process died; going on with new ones"),
+    )
 
 
 def _sums_problem(evidence: str, credentials: str | None) -> str:
