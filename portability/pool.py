@@ -81,7 +81,8 @@ def on_own_workers(
         )
         try:
             work(executor, count)
-        except BrokenExecutor:
+        except (BrokenExecutor, BrokenPipeError, ConnectionResetError, EOFError):
+            # The last three: a worker that was killed before it had read what it is to be.
             _dismiss(executor, others)
             renewed()
         except BaseException:
