@@ -132,7 +132,8 @@ class _Driver:
                 continue
             tasks.append(task)
             size += weight
-            if len(tasks) >= BATCH_TASKS or size >= BATCH_BYTES:
+            # Two at least: while one large object waits for its host, the other has the processor.
+            if len(tasks) >= BATCH_TASKS or (size >= BATCH_BYTES and len(tasks) > 1):
                 yield tasks
                 tasks, size = [], 0
         if tasks:

@@ -142,7 +142,7 @@ def _batches(destination: Location, ledger: Ledger, demands: Level, work: Work) 
             continue
         checks.append(_check(thing, there, ledger, in_lines=in_lines))
         size += thing.bytes or 0
-        if len(checks) >= BATCH_THINGS or size >= BATCH_BYTES:
+        if len(checks) >= BATCH_THINGS or (size >= BATCH_BYTES and len(checks) > 1):
             yield batch()
             checks, size = [], 0
     if checks:
