@@ -130,6 +130,17 @@ def test_names_without_accents_two_pairs_of_lists_and_short_paths(tmp_path: Path
     check_with_stock_tools(archive)
 
 
+def test_an_export_into_its_source_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "practice").mkdir()
+    (tmp_path / "practice" / "lettre.txt").write_text("Cher confrère")
+    inside = Location.parse(str(tmp_path / "practice" / "exports"))
+
+    with pytest.raises(UsageError, match="overlap"):
+        export(Export(source=Location.parse(str(tmp_path / "practice")), to=inside))
+
+    assert [path.name for path in tmp_path.rglob("*")] == ["practice", "lettre.txt"]
+
+
 def test_an_unsigned_archive_says_that_it_is(tmp_path: Path) -> None:
     archive = an_archive(a_folder(tmp_path / "practice"), tmp_path / "exports", signer=None)
     assert not (archive / "signatures").exists() or not list((archive / "signatures").iterdir())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -16,8 +15,6 @@ from manifests import signing
 from portability.archive import signer as signers
 from portability.archive.signer import keygen, signer_for
 from portability.errors import PlaceError, UsageError
-
-pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH")
 
 MESSAGE = b"every byte of a tag manifest\n"
 

@@ -127,22 +127,18 @@ def test_zip_members_are_stored_with_the_utf8_flag(archive: Path) -> None:
 def test_system_programs_unpack_the_same(archive: Path, tmp_path: Path) -> None:
     extractors = {"tar": ["tar", "-xf"], "zip": ["unzip", "-q"]}
     for form in FORMS:
-        program = shutil.which(extractors[form][0])
-        if program is None:
-            continue
         folder = tmp_path / f"by-{form}"
         folder.mkdir()
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-        subprocess.run([program, *extractors[form][1:], packed(archive, form)], cwd=folder, check=True, env=environment)
+        subprocess.run([*extractors[form], packed(archive, form)], cwd=folder, check=True, env=environment)
         assert content(folder / NAME) == content(archive)
 
 
 def test_what_system_programs_pack_is_read(archive: Path) -> None:
     tarred, zipped = archive.parent / "by.tar", archive.parent / "by.zip"
     for program, arguments in {"tar": ["-cf", tarred, NAME], "zip": ["-qr", zipped, NAME]}.items():
-        if shutil.which(program):
-            subprocess.run([program, *arguments], cwd=archive.parent, check=True)
-    for file in filter(Path.exists, (tarred, zipped)):
+        subprocess.run([program, *arguments], cwd=archive.parent, check=True)
+    for file in (tarred, zipped):
         with PackedTree(file) as tree, tree.open("data/files/big.bin") as stream:
             assert hashlib.sha256(stream.read()).digest() == hashlib.sha256(CONTENTS["big.bin"]).digest()
             assert [node.path for node in tree.walk()] == [node.path for node in LocalTree(archive).walk()]
