@@ -20,7 +20,7 @@ from connectors.errors import (
 from connectors.location import Location
 from connectors.protocols import Describer, Digester, Eraser, Multipart, Preparer, Space, Versioned, VersionWriter
 from connectors.streams import BytesStream
-from connectors.testing.base import Base, check_error, content, keys, listed, needs, pattern
+from connectors.testing.base import Base, check_bytes, check_error, content, keys, listed, needs, pattern
 from connectors.testing.faults import Dropped
 
 
@@ -106,7 +106,7 @@ class Abilities(Base):
         finished = other.finish(entry, token, [done[number] for number in sorted(done)])
         assert finished == destination.stat("a/b")
         assert finished.size == entry.size
-        assert content(destination, finished) == b"".join(parts)
+        check_bytes(content(destination, finished), b"".join(parts))
 
     def test_18_a_part_that_fails_or_has_another_size_is_refused(self, destination: Any) -> None:
         needs(destination, Multipart)
@@ -124,7 +124,7 @@ class Abilities(Base):
             destination.put_part(entry, token, number, BytesStream(part), len(part))
             for number, part in enumerate(parts, 1)
         ]
-        assert content(destination, destination.finish(entry, token, done)) == b"".join(parts)
+        check_bytes(content(destination, destination.finish(entry, token, done)), b"".join(parts))
 
     def test_18_finish_refuses_to_replace_unless_asked(self, destination: Any) -> None:
         needs(destination, Multipart)
@@ -141,7 +141,7 @@ class Abilities(Base):
         check_error(caught.value, destination, "a")
         assert content(destination, old) == b"old"
         finished = destination.finish(entry, token, done, replace=True)
-        assert content(destination, finished) == b"".join(parts)
+        check_bytes(content(destination, finished), b"".join(parts))
 
     def test_18_abort_leaves_nothing(self, destination: Any, location: Location) -> None:
         needs(destination, Multipart)

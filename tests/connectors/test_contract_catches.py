@@ -44,6 +44,7 @@ def outcomes(tmp_path_factory):
         cwd=HERE,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
         check=False,
+        timeout=300,
     )
     found = {}
     for case in ET.parse(report).iter("testcase"):
