@@ -77,7 +77,7 @@ def command(
         )
     asked = [f"--{name}" for name, value in (("signer", signer), ("identity", identity), ("base", base)) if value]
     reference = options.evidence_credentials(evidence, evidence_credentials)
-    if place := _archive(evidence, reference):
+    if place := archive_at(evidence, reference):
         if at:
             raise UsageError("an archive is checked where it is: --at is for the evidence of a migration")
         from portability.archive.restore import verify_archive
@@ -120,7 +120,7 @@ MARKS = ("bagit.txt", "tagmanifest-sha256.txt", "manifest-sha256.txt", "bag-info
 """Files of which an archive or a bag has some, however damaged it is, and an evidence folder none."""
 
 
-def _archive(text: str, credentials: str | None) -> Location | None:
+def archive_at(text: str, credentials: str | None) -> Location | None:
     """The place of an archive or bag; None for whatever else is there, or is not."""
     from connectors import Location, connect, schemes
 
