@@ -1,0 +1,120 @@
+"""The report of a drill: its record, and the drills before it for the trend."""
+
+from __future__ import annotations
+
+import csv
+import heapq
+from dataclasses import replace
+from pathlib import Path
+
+from manifests.errors import FormatError
+from portability.drill import record
+from portability.drill.record import Record
+from portability.errors import EvidenceError
+from portability.report.details import Row, Sink
+from portability.report.model import Amount, Finding, Folder, Point, Report, Signature, Verdict
+
+TREND = 40
+"""Drills shown: ten years of quarters."""
+
+
+def of_drill(folder: Path, *, made: str, sink: Sink) -> Report:
+    """What the drill in this folder found. FormatError, EvidenceError for a damaged record."""
+    told = record.read(folder)
+    findings = tuple(
+        Finding(problem=one.problem, count=one.count, fails=one.fails, facts=dict(one.facts)) for one in told.findings
+    )
+    _rows(folder, sink)
+    nameless = tuple(one.model_copy(update={"name": None}) for one in told.folders)
+    return Report(
+        kind="drill",
+        made=made,
+        tool=told.tool,
+        subject=told.id,
+        job=told.job,
+        source=told.source,
+        destination=told.restored_to,
+        created=told.ended,
+        counted=told.started,
+        checked=told.ended,
+        verdict=Verdict(
+            state="proven" if told.verdict.proven else "altered" if told.verdict.exit_code in {4, 6} else "not-proven",
+            exit_code=told.verdict.exit_code,
+            reasons=told.verdict.reasons,
+        ),
+        found=_amount(told.found),
+        moved=_amount(told.moved),
+        proven=_amount(told.proven),
+        not_proven=_amount(told.not_proven),
+        lost=max(0, told.moved.objects - told.proven.objects - told.not_proven.objects),
+        selection=told.scope.selection,
+        levels=dict(told.levels),
+        skipped=dict(told.skipped),
+        losses=dict(told.lost),
+        folders=_folders(told),
+        findings=findings,
+        root=told.root,
+        manifest_sha256=told.manifest_sha256,
+        signature=Signature(state="not checked" if told.key else "absent", fingerprint=told.key),
+        drill=told.model_copy(update={"folders": nameless}),
+        trend=_trend(folder, told),
+    )
+
+
+def _amount(told: record.Amount) -> Amount:
+    return Amount(things=told.objects, bytes=told.bytes)
+
+
+def _folders(told: Record) -> tuple[Folder, ...]:
+    named = [one for one in told.folders if one.name]
+    loose = [one for one in told.folders if one.name is not None and not one.name]
+    rest = [one for one in told.folders if one.name is None]
+    numbered = [(number, one) for number, one in enumerate(named, 1)]
+    return tuple(
+        Folder(number=number, name=one.name or None, things=one.found.objects, bytes=one.found.bytes)
+        for number, one in (*numbered, *((0, one) for one in rest), *((-1, one) for one in loose))
+    )
+
+
+def _rows(folder: Path, sink: Sink) -> None:
+    path = folder / record.FINDINGS
+    if not path.is_file():
+        return
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for line in csv.DictReader(file):
+                told = {name: line.get(name) or "" for name in ("problem", "key", "expected", "found")}
+                sink(Row(type="finding", name=told["problem"], key=told["key"], expected=told["expected"], found=told["found"]))  # fmt: skip
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise EvidenceError(f"{path} is damaged: not a list of findings") from error
+
+
+def _trend(folder: Path, told: Record) -> tuple[Point, ...]:
+    """Up to TREND drills of the same job that lie beside this one, this one last; a damaged one is left out of the chart."""
+    names = (path.name for path in folder.absolute().parent.iterdir() if (path / record.NAME).is_file())
+    points = []
+    for name in sorted(heapq.nlargest(TREND, (name for name in names if name <= folder.absolute().name))):
+        try:
+            other = record.read(folder.absolute().parent / name)
+        except (FormatError, OSError):
+            continue
+        if (other.job, other.source) == (told.job, told.source):
+            points.append(_point(other))
+    return tuple(points)
+
+
+def _point(told: Record) -> Point:
+    return Point(
+        id=told.id,
+        proven=told.verdict.proven,
+        things=told.found.objects,
+        bytes=told.found.bytes,
+        completeness=told.score.completeness.percent,
+        milliseconds=told.score.milliseconds,
+        sampled=told.scope.kind == "sample",
+    )
+
+
+def without_names(report: Report) -> Report:
+    """The report as it may be shown to anybody: folders by number."""
+    return replace(report, folders=tuple(replace(one, name=None) for one in report.folders))

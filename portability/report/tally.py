@@ -1,0 +1,157 @@
+"""What a report counts line by line: folders near the top, amounts by level, throughput; one pass, in bounded memory."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connectors.keys import key_text
+from manifests.canonical import time_of, time_text
+from manifests.receipt import key_bytes
+from portability.report.model import Amount, Folder, Throughput
+
+SHOWN = 10
+"""Folders named one by one."""
+DEPTHS = 4
+"""Where everything lies in one folder, and in one folder of that, and so on, the folders inside say more."""
+STEPS = 96
+"""Steps of time, at most."""
+
+
+class Tally:
+    """Lines in key order; `since` leaves out of the throughput what an earlier run moved."""
+
+    def __init__(self, since: datetime | None = None) -> None:
+        self.levels: Counter[str] = Counter()
+        self.bytes: Counter[str] = Counter()
+        """By level; "skipped" for things that were not carried."""
+        self.tries = 0
+        """Tries after the first one."""
+        self._depths = [_Depth(depth) for depth in range(1, DEPTHS + 1)]
+        self._clock = _Clock(since)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        size = line.get("size", 0)
+        level = "skipped" if line["kind"] == "skipped" else line["evidence"]
+        self.levels[level] += 1
+        self.bytes[level] += size
+        self.tries += max(0, line.get("attempts", 1) - 1)
+        key = key_bytes(line)
+        for depth in self._depths:
+            depth.add(key, size)
+            if depth.several:  # deeper folders are asked for only while this depth has but one
+                break
+        if "received_at" in line and line["kind"] == "object":
+            self._clock.add(line["received_at"], size)
+
+    def amount(self, *levels: str) -> Amount:
+        return Amount(things=sum(self.levels[one] for one in levels), bytes=sum(self.bytes[one] for one in levels))
+
+    def folders(self) -> tuple[Folder, ...]:
+        """The largest, by bytes and then by things; then the rest as one, then what lies in no folder. Names are real ones."""
+        chosen = self._depths[0]
+        for depth in self._depths:
+            chosen = depth
+            if depth.several:
+                break
+        return chosen.folders()
+
+    def throughput(self) -> Throughput | None:
+        return self._clock.throughput()
+
+
+class _Depth:
+    """Folders at one depth: in key order their lines stand together, so that only the largest need to be kept."""
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self._now: bytes | None = None
+        self._things = self._bytes = 0
+        self._loose = [0, 0]
+        self._rest = [0, 0]
+        self._largest: list[tuple[int, int, bytes]] = []
+        self._groups = 0
+
+    @property
+    def several(self) -> bool:
+        """Whether this depth tells anything apart."""
+        return self._groups > 1 or self._loose[0] > 0
+
+    def add(self, key: bytes, size: int) -> None:
+        if self._now is None or not key.startswith(self._now):
+            parts = key.split(b"/", self._depth)
+            if len(parts) <= self._depth:
+                self._loose[0] += 1
+                self._loose[1] += size
+                return
+            self._keep()
+            self._now = key[: len(key) - len(parts[-1])]
+            self._groups += 1
+        self._things += 1
+        self._bytes += size
+
+    def _keep(self) -> None:
+        if self._now is None:
+            return
+        heapq.heappush(self._largest, (self._bytes, self._things, self._now))
+        self._things = self._bytes = 0
+        self._now = None
+        if len(self._largest) > SHOWN:
+            octets, things, _ = heapq.heappop(self._largest)
+            self._rest[0] += things
+            self._rest[1] += octets
+
+    def folders(self) -> tuple[Folder, ...]:
+        self._keep()
+        named = [
+            Folder(number=number, name=key_text(name), things=things, bytes=octets)
+            for number, (octets, things, name) in enumerate(sorted(self._largest, reverse=True), 1)
+        ]
+        for number, (things, octets) in ((0, self._rest), (-1, self._loose)):
+            if things:
+                named.append(Folder(number=number, things=things, bytes=octets))
+        return tuple(named)
+
+
+class _Clock:
+    """Bytes and things by step; the step doubles when there are too many."""
+
+    def __init__(self, since: datetime | None) -> None:
+        self._since = since.timestamp() if since else None
+        self._step = 1
+        self._steps: dict[int, list[int]] = {}
+        self._first = self._last = 0
+
+    def add(self, when: str, size: int) -> None:
+        moment = time_of(when).timestamp()
+        if self._since is not None and moment < self._since:
+            return
+        place = int(moment) // self._step
+        self._first = min(self._first, place) if self._steps else place
+        self._last = max(self._last, place) if self._steps else place
+        step = self._steps.setdefault(place, [0, 0])
+        step[0] += size
+        step[1] += 1
+        while self._last - self._first >= STEPS:
+            self._step *= 2
+            self._first, self._last = self._first // 2, self._last // 2
+            halved: dict[int, list[int]] = {}
+            for place, (octets, things) in self._steps.items():
+                kept = halved.setdefault(place // 2, [0, 0])
+                kept[0] += octets
+                kept[1] += things
+            self._steps = halved
+
+    def throughput(self) -> Throughput | None:
+        if not self._steps:
+            return None
+        told = [self._steps.get(place, [0, 0]) for place in range(self._first, self._last + 1)]
+        return Throughput(
+            began=time_text(datetime.fromtimestamp(0, UTC) + timedelta(seconds=self._first * self._step)),
+            step_seconds=self._step,
+            bytes=tuple(octets for octets, _ in told),
+            things=tuple(things for _, things in told),
+        )
