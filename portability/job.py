@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,10 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from connectors import Location
 from connectors.credentials import resolve
 from connectors.errors import LocationError, PermissionDeniedError
+from portability.draw import Draw
 from portability.errors import UsageError
+from portability.job_drill import DrillTable, DrillTerms, Place, Prices, PricesTable
 from portability.throttle import Timetable
 
 Level = Literal["listed", "reported", "read"]
+NOWHERE = Location(scheme="memory", host="nowhere")
+"""The destination of what has none: a census that is not kept, the job file of a drill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +37,14 @@ class Selection:
     """Shell patterns over keys; a thing that matches none of them is a line "excluded". Empty: everything."""
     exclude: tuple[str, ...] = ()
     versions: Literal["all", "latest"] = "all"
+    sample: Draw | None = None
+    """Of the things that the patterns leave, only those drawn; the others are lines "excluded" too."""
 
     def excludes(self, key: str) -> bool:
+        return self.leaves_out(key) or (self.sample is not None and not self.sample.holds(key))
+
+    def leaves_out(self, key: str) -> bool:
+        """Whether the patterns exclude it."""
         wanted = not self.include or any(fnmatch.fnmatchcase(key, pattern) for pattern in self.include)
         return not wanted or any(fnmatch.fnmatchcase(key, pattern) for pattern in self.exclude)
 
@@ -45,6 +55,7 @@ class Selection:
             "include": list(self.include),
             "exclude": list(self.exclude),
             "versions": "" if self.versions == "all" else self.versions,
+            "sample": self.sample.statement() if self.sample else None,
         }
         return {name: value for name, value in said.items() if value} or None
 
@@ -81,11 +92,15 @@ class Job:
     """The destination may hold other things already."""
     using: str | None = None
     """Earlier evidence (folder or url) that gives parked attributes, names and versions back."""
+    name: str = ""
+    """What a job file calls itself."""
+    drill: DrillTerms | None = None
+    prices: Prices | None = None
 
     @property
     def accepted(self) -> frozenset[str]:
-        """`accepts`, and "excluded" when patterns were given: who excludes accepts that."""
-        asked = self.selection.include or self.selection.exclude
+        """`accepts`, and "excluded" when patterns or a sample were given: who excludes accepts that."""
+        asked = self.selection.include or self.selection.exclude or self.selection.sample
         return frozenset(self.accepts) | ({"excluded"} if asked else frozenset())
 
     @property
@@ -107,23 +122,6 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Place(BaseModel):
-    """One side. `url` is a url or a path; other names are the options that its connector knows (endpoint, region, …)."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    url: Annotated[
-        str, Field(min_length=1, description="s3://bucket/prefix, sftp://user@host/path, file:///path or a path")
-    ]
-    credentials: Annotated[
-        str | None, Field(description="a reference: env:PREFIX, profile:NAME, file:PATH, agent, …")
-    ] = None
-
-    def location(self) -> Location:
-        extra = self.model_extra or {}
-        options = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in extra.items()}
-        return Location.parse(self.url, credentials=self.credentials, options=options)
-
-
 class _Selection(_Strict):
     prefix: str = ""
     include: list[str] = []
@@ -142,15 +140,23 @@ class _Policy(_Strict):
 class JobFile(_Strict):
     """A job file: TOML, checked against this model; `schema()` is its JSON Schema."""
 
-    source: _Place
-    destination: _Place
-    evidence: Annotated[str, Field(description="folder for the ledger and the evidence, relative to the job file")]
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["destination", "evidence"]}, {"required": ["drill"]}]}
+    )
+    name: Annotated[str | None, Field(min_length=1, description="by default the name of the file")] = None
+    source: Place
+    destination: Place | None = None
+    evidence: Annotated[
+        str | None, Field(description="folder for the ledger and the evidence, relative to the job file")
+    ] = None
     demands: Level = "read"
     accepts: list[str] = []
     merge: bool = False
     using: str | None = None
     selection: _Selection = _Selection()
     policy: _Policy = _Policy()
+    drill: DrillTable | None = None
+    prices: PricesTable | None = None
 
 
 def schema() -> dict[str, Any]:
@@ -158,8 +164,11 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **JobFile.model_json_schema()}
 
 
-def load(path: Path) -> Job:
-    """The job in a TOML file. UsageError names the file, the line and the fix."""
+def load(path: Path, *, drill: bool = False) -> Job:
+    """The job in a TOML file. UsageError names the file, the line and the fix.
+
+    With `drill` the file needs no destination and no evidence folder, but a table [drill].
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -173,11 +182,15 @@ def load(path: Path) -> Job:
     except ValidationError as error:
         raise UsageError(_explain(path, text, error)) from error
     policy = model.policy
+    for name in ("drill",) if drill else ("destination", "evidence"):
+        if getattr(model, name) is None:
+            raise UsageError(f'{path}: "{name}" is missing')
     try:
         return Job(
+            name=model.name or path.stem,
             source=model.source.location(),
-            destination=model.destination.location(),
-            evidence=path.parent / model.evidence,
+            destination=model.destination.location() if model.destination else NOWHERE,
+            evidence=path.parent / (model.evidence or ""),
             selection=Selection(
                 prefix=model.selection.prefix,
                 include=tuple(model.selection.include),
@@ -195,6 +208,8 @@ def load(path: Path) -> Job:
             accepts=tuple(model.accepts),
             merge=model.merge,
             using=model.using,
+            drill=model.drill.terms(path.parent.absolute()) if model.drill else None,
+            prices=model.prices.prices() if model.prices else None,
         )
     except (LocationError, UsageError) as error:
         raise UsageError(f"{path}: {error}") from error
@@ -219,8 +234,18 @@ def _explain(path: Path, text: str, error: ValidationError) -> str:
 def _known(table: list[str]) -> list[str]:
     model: Any = JobFile
     for name in table:
-        model = model.model_fields[name].annotation
+        if name in model.model_fields:
+            model = next(filter(_is_table, _parts(model.model_fields[name].annotation)), model)
     return sorted(model.model_fields)
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """An annotation and what it is made of: `DrillTable | None`, `list[DeadlineTable]`."""
+    return [annotation, *(part for inner in get_args(annotation) for part in _parts(inner))]
+
+
+def _is_table(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, BaseModel)
 
 
 def _line(text: str, names: list[str]) -> int:

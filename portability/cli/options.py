@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 URL = "s3://bucket/prefix, sftp://user@host/path, file:///path or a plain path."
 REFERENCE = "env:PREFIX, profile:NAME, file:PATH, agent, keyring:SERVICE, prompt or anonymous."
 
-NOWHERE = "memory://nowhere"
-"""The destination of a census that is not kept."""
-
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -147,7 +144,9 @@ def census_job(flags: Mapping[str, Any]) -> Iterator[Job]:
                 "--evidence needs --to: a kept census belongs to one migration",
                 hint="add --to URL, or leave --evidence out to count only",
             )
-        flags = {**flags, "destination": NOWHERE}
+        from portability.job import NOWHERE
+
+        flags = {**flags, "destination": NOWHERE.url}
     with scratch_job(flags) as whole:
         yield whole
 
