@@ -70,6 +70,8 @@ class Policy:
     """Operations at once on each host; None: what the hosts like."""
     workers: int | None = None
     """Worker processes; None: one for each core."""
+    engine: str | None = None
+    """A Dask scheduler whose workers do it, "dask://host:8786"; None: processes of this machine."""
     bandwidth: Timetable = field(default_factory=Timetable)
     until: str | None = None
     part_above: int | None = None
@@ -133,6 +135,7 @@ class _Policy(_Strict):
     retries: Annotated[int, Field(ge=0, le=100)] = 5
     connections: Annotated[int | None, Field(ge=1, le=256)] = None
     workers: Annotated[int | None, Field(ge=1, le=256)] = None
+    engine: Annotated[str | None, Field(description="a Dask scheduler whose workers do it, dask://host:8786")] = None
     bwlimit: Annotated[str | None, Field(description='"512k", or "08:00,512k 20:00,off"')] = None
     until: Annotated[str | None, Field(description='a time of day at which the run stops, "06:00"')] = None
 
@@ -201,6 +204,7 @@ def load(path: Path, *, drill: bool = False) -> Job:
                 retries=policy.retries,
                 connections=policy.connections,
                 workers=policy.workers,
+                engine=policy.engine,
                 bandwidth=Timetable.parse(policy.bwlimit) if policy.bwlimit else Timetable(),
                 until=policy.until,
             ),

@@ -22,6 +22,7 @@ from manifests.manifest import Summary
 from manifests.verdict import judge
 from portability import census as census_phase
 from portability import plan as plan_phase
+from portability.engine import on_workers, prepare
 from portability.errors import InterruptedRunError, PlaceError, PortabilityError, RefusedError, UsageError
 from portability.evidence import copy_out
 from portability.job import Job, check, new_id
@@ -30,7 +31,6 @@ from portability.links import link
 from portability.lock import FolderLock, is_held
 from portability.move import READ, Work
 from portability.outcome import Counts, Finding, Outcome, PlanSummary, Status
-from portability.pool import on_own_workers, prepare
 from portability.progress import Progress, Silent
 from portability.seal import FILES, MANIFEST, read_back, seal
 from portability.throttle import deadline
@@ -92,7 +92,7 @@ def migrate(
     """
     check(job)
     if executor is None:
-        prepare({job.source.scheme, job.destination.scheme})
+        prepare(job.policy, (job.source, job.destination))
     watched = progress or Silent()
     try:
         job.evidence.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -301,16 +301,14 @@ class _Run:
     # -- executors ------------------------------------------------------------------------------------------------
 
     def _with_executor(self, work: Callable[[Executor, Work, int], None]) -> None:
-        """Run a phase on the given executor, or on our own, made anew when one of its processes was killed."""
-        policy = self._job.policy
-        if self._given is not None:
-            work(self._given, _rules(self._job, 1), 64)
-            return
-        on_own_workers(
-            lambda executor, workers: work(executor, _rules(self._job, workers), 4 * workers),
-            policy.workers,
-            processes="memory" not in {self._job.source.scheme, self._job.destination.scheme},
-            renewed=lambda: self._progress.note("a worker process died; going on with new ones"),
+        """Run a phase on the executor that was given, or on the one that the policy names."""
+        job = self._job
+        on_workers(
+            lambda executor, shares, window: work(executor, _rules(job, shares), window),
+            job.policy,
+            (job.source, job.destination),
+            given=self._given,
+            progress=self._progress,
         )
 
     def _mark(self, name: str, *, again: bool = False) -> None:

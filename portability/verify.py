@@ -18,6 +18,7 @@ from manifests.manifest import ManifestReader, Summary
 from manifests.sums import sums_agree
 from manifests.verdict import Verdict, judge
 from portability.check import Check, CheckBatch, Checked, check
+from portability.engine import on_workers
 from portability.errors import EvidenceError, UsageError
 from portability.evidence import local_folder, open_evidence
 from portability.fidelity import without
@@ -27,7 +28,7 @@ from portability.ledger import UNVERSIONED, Ledger, Thing, mark
 from portability.links import link
 from portability.move import Work
 from portability.outcome import Counts, Finding, Outcome
-from portability.pool import on_own_workers, stream
+from portability.pool import stream
 from portability.progress import Progress, Silent
 from portability.receipts import entry_of, lost, stored_path
 
@@ -287,7 +288,7 @@ def _run(
     policy: Policy,
     progress: Progress,
 ) -> None:
-    def work(used: Executor, workers: int) -> None:
+    def work(used: Executor, shares: int, window: int) -> None:
         prove(
             destination,
             ledger,
@@ -295,22 +296,14 @@ def _run(
             demands=demands,
             merge=merge,
             work=Work(
-                retries=policy.retries, connections=policy.connections, shares=workers, bandwidth=policy.bandwidth
+                retries=policy.retries, connections=policy.connections, shares=shares, bandwidth=policy.bandwidth
             ),
-            window=4 * workers,
+            window=window,
             progress=progress,
             stopped=lambda: False,
         )
 
-    if executor is not None:
-        work(executor, 16)
-        return
-    on_own_workers(
-        work,
-        policy.workers,
-        processes=destination.scheme != "memory",
-        renewed=lambda: progress.note("a worker process died; going on with new ones"),
-    )
+    on_workers(work, policy, (destination,), given=executor, progress=progress)
 
 
 def _sums_problem(evidence: str, credentials: str | None) -> str:

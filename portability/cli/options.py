@@ -82,6 +82,11 @@ speed = _group(
         "--workers", type=click.IntRange(1, 256), metavar="N", help="Worker processes.  [default: one per core]"
     ),
     click.option(
+        "--engine",
+        metavar="URL",
+        help="Let the workers of a Dask cluster do it: dask://SCHEDULER:8786.  [default: this machine]",
+    ),
+    click.option(
         "--retries", type=click.IntRange(0, 100), metavar="N", help="Tries after the first one.  [default: 5]"
     ),
 )
@@ -171,7 +176,9 @@ def policy(flags: Mapping[str, Any], base: Policy) -> Policy:
     from portability.throttle import Timetable, deadline
 
     given = {
-        name: flags[name] for name in ("retries", "connections", "workers", "until") if flags.get(name) is not None
+        name: flags[name]
+        for name in ("retries", "connections", "workers", "engine", "until")
+        if flags.get(name) is not None
     }
     if flags.get("bwlimit"):
         given["bandwidth"] = Timetable.parse(flags["bwlimit"])

@@ -1,0 +1,75 @@
+"""Where the work is done: by workers of this machine, by a Dask cluster's, or by any executor that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from connectors import Location
+from portability import cluster
+from portability.errors import UsageError
+from portability.job import Policy
+from portability.links import link
+from portability.parcel import marked, needs
+from portability.pool import on_own_workers
+from portability.pool import prepare as prepare_own
+from portability.progress import Progress
+
+_GIVEN_WINDOW = 64
+"""Batches under way on an executor of which we do not know how many workers it has."""
+
+Phase = Callable[[Executor, int, int], None]
+"""A phase's work: on this executor, whose workers share the hosts so many ways, with so many batches under way."""
+
+
+def prepare(policy: Policy, places: tuple[Location, Location]) -> None:
+    """Look, before anything is done, whether the workers can do it; begin to load what our own will need.
+
+    `places` are the source and the destination. UsageError, PlaceError.
+    """
+    if not policy.engine:
+        prepare_own({place.scheme for place in places})
+        return
+    scheduler = _scheduler(policy.engine, places)
+    with marked(places[1]) as mark, cluster.connected(scheduler) as client:
+        cluster.examine(client, needs(places, mark))
+
+
+def on_workers(
+    work: Phase, policy: Policy, places: tuple[Location, ...], *, given: Executor | None, progress: Progress
+) -> None:
+    """Run a phase that can go on where it stopped. PlaceError when its workers are gone and none come back."""
+    if given is not None:
+        work(given, policy.workers or 1, _GIVEN_WINDOW)
+    elif policy.engine:
+        cluster.on_dask(
+            work, _scheduler(policy.engine, places), places, limit=_limit(policy, places), note=progress.note
+        )
+    else:
+        on_own_workers(
+            lambda executor, count: work(executor, count, 4 * count),
+            policy.workers,
+            processes=not any(_in_memory(place) for place in places),
+            renewed=lambda: progress.note("a worker process died; going on with new ones"),
+        )
+
+
+def _scheduler(engine: str, places: tuple[Location, ...]) -> cluster.Scheduler:
+    """The engine's address, if its workers can open these places. UsageError."""
+    scheduler = cluster.Scheduler.parse(engine)
+    for place in places:
+        if _in_memory(place):
+            raise UsageError(
+                f"{place} is in this process's memory, where no worker of {engine} can read it",
+                hint="leave --engine out, or name a place that every worker can open",
+            )
+    return scheduler
+
+
+def _limit(policy: Policy, places: tuple[Location, ...]) -> int:
+    """Operations at once that all places like. The connectors' errors pass."""
+    return policy.connections or min(link(place).capabilities.connections for place in places)
+
+
+def _in_memory(place: Location) -> bool:
+    return place.scheme.rpartition("+")[2] == "memory"
