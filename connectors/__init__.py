@@ -18,6 +18,9 @@ from connectors.errors import (
 )
 from connectors.location import Location
 from connectors.protocols import (
+    BulkDestination,
+    BulkRead,
+    BulkSource,
     Capabilities,
     Configured,
     Connector,
@@ -37,6 +40,9 @@ from connectors.registry import connect, names, schemes
 
 __all__ = [
     "AlreadyExistsError",
+    "BulkDestination",
+    "BulkRead",
+    "BulkSource",
     "Capabilities",
     "ChangedError",
     "ColdError",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from connectors.entry import Entry
+from connectors.errors import ConnectorError
 
 ATTRIBUTES = frozenset(
     {"modified", "media_type", "headers", "metadata", "tags", "versions", "posix", "directory", "link"}
@@ -151,6 +152,55 @@ class Multipart(Protocol):
 
     def abort(self, entry: Entry, token: str) -> None:
         """Forget the parts. An unknown token is no error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkRead:
+    """A small object that was read whole."""
+
+    entry: Entry
+    """What `describe` says of it; for a source that is no Describer, the very entry that was asked for."""
+    body: bytes
+    """All its bytes: as many as the entry that was asked for promised."""
+
+
+@runtime_checkable
+class BulkSource(Protocol):
+    """A source that reads many small objects faster than `describe` and `open` do one by one, with the same results."""
+
+    @property
+    def bulk_bytes(self) -> int:
+        """The largest object, in bytes, that may be asked for in bulk; 0: none at all."""
+        ...
+
+    def read_many(self, entries: Iterable[Entry], width: int) -> Iterator[tuple[int, BulkRead | ConnectorError | None]]:
+        """Each entry's number (from 0) once, in no promised order, with what was read.
+
+        An error is what `describe` or `open` would have raised. None: this one is not for the bulk lane, ask in the plain
+        way. At most `width` operations are under way at once, and no more bytes are held than a few objects for each.
+        `entries` is taken from as there is room. The iterator may be given up at any time.
+        """
+        ...
+
+
+@runtime_checkable
+class BulkDestination(Protocol):
+    """A destination that puts many small objects faster than `put` does one by one, with the same results."""
+
+    @property
+    def bulk_bytes(self) -> int:
+        """The largest object, in bytes, that may be put in bulk; 0: none at all."""
+        ...
+
+    def put_many(
+        self, items: Iterable[tuple[Entry, bytes]], width: int
+    ) -> Iterator[tuple[int, Entry | ConnectorError | None]]:
+        """Each item's number (from 0) once, in no promised order, with what `put` would have returned (never replacing).
+
+        An error is what `put` would have raised. None: nothing was stored by this call, put it in the plain way.
+        At most `width` operations are under way at once; `items` is taken from as there is room, and what it raises passes.
+        """
         ...
 
 
