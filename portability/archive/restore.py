@@ -113,6 +113,7 @@ def restore(
     EvidenceError if the archive is not intact: nothing was written. `verified` is told the verification's result.
     """
     started = time.monotonic()
+    _refuse_evidence(archive)
     unpacked = _unpacked(archive, evidence)
     archive = unpacked or archive
     result = verify_archive(
@@ -139,6 +140,17 @@ def restore(
     if unpacked:
         shutil.rmtree(Path(unpacked.path).parent)
     return replace(outcome, seconds=time.monotonic() - started)
+
+
+def _refuse_evidence(archive: Location) -> None:
+    """UsageError for the evidence of a migration: it proves, and holds nothing to restore."""
+    folder = Path(archive.path)
+    if archive.scheme == "file" and not (folder / "bagit.txt").exists() and (folder / "manifest.jsonl").exists():
+        raise UsageError(
+            f"{folder} is the evidence of a migration, not an archive: it holds no data",
+            hint="to move the data on, with the attributes that this evidence keeps: portability migrate --using "
+            f"{folder}; what can be restored is made by portability export",
+        )
 
 
 def _unpacked(archive: Location, evidence: Path) -> Location | None:

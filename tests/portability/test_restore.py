@@ -176,6 +176,10 @@ def test_what_is_no_archive_says_so(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("words")
     with pytest.raises(EvidenceError, match="neither a tar nor a zip"):
         bring_back(tmp_path / "words.txt", home, tmp_path / "restore")
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "manifest.jsonl").write_text("{}\n")
+    with pytest.raises(UsageError, match="evidence of a migration, not an archive"):
+        bring_back(tmp_path / "evidence", home, tmp_path / "restore")
     assert not (tmp_path / "home").exists()
 
 
