@@ -26,8 +26,8 @@ def register(scheme: str, connect: Callable[[Location], Any]) -> None:
 
 @cache
 def schemes() -> tuple[str, ...]:
-    """The url schemes that an installed package serves, sorted."""
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+    """The url schemes that an installed package serves: hosts first, then layouts over a host ("archive+s3")."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}, key=lambda name: ("+" in name, name)))
 
 
 @cache

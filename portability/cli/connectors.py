@@ -49,7 +49,8 @@ class Kind:
 )
 def command(screen: Screen) -> int:
     """List the kinds of places, their options and abilities."""
-    kinds = [_kind(scheme, origin) for scheme, origin in sorted(registry.names().items())]
+    origins = registry.names()
+    kinds = [_kind(scheme, origins[scheme]) for scheme in registry.schemes()]
     screen.result("\n\n".join(_text(kind) for kind in kinds), ({"type": "connector", **asdict(kind)} for kind in kinds))
     return 0
 
