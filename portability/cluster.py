@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import logging
@@ -9,8 +10,9 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -27,8 +29,9 @@ _EVERY = 1.0
 _PATIENCE = 600.0
 """Seconds without any worker after which a phase gives up: a cluster that grows on demand needs minutes."""
 _FEW = 16
-"""Workers that a cluster is thought to have before it says so."""
-_TLS = ("ca", "cert", "key")
+"""Batches under way at least: what a cluster that grows on demand sees of the demand."""
+_TLS = {"ca": "tls_ca_file", "cert": "tls_client_cert", "key": "tls_client_key"}
+_HOW_TO_WRITE = "write --engine dask://HOST:8786, or dask+tls://HOST:8786?ca=FILE&cert=FILE&key=FILE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,37 +45,29 @@ class Scheduler:
     files: tuple[tuple[str, str], ...] = ()
     """PEM files of `dask+tls://…?ca=FILE&cert=FILE&key=FILE`."""
 
+    @property
+    def encrypted(self) -> bool:
+        return self.address.startswith("tls:")
+
     @classmethod
     def parse(cls, engine: str) -> Scheduler:
         """A scheduler from `dask://host:8786` or `dask+tls://host:8786`. UsageError."""
-        hint = "write --engine dask://HOST:8786, or dask+tls://HOST:8786?ca=FILE&cert=FILE&key=FILE"
         try:
             parts = urlsplit(engine)
             port = parts.port or 8786
         except ValueError as error:
-            raise UsageError(f'"{engine}" is not the address of an engine: {error}', hint=hint) from error
+            raise UsageError(f'"{engine}" is not the address of an engine: {error}', hint=_HOW_TO_WRITE) from error
         files = dict(parse_qsl(parts.query))
         transports = {"dask": "tcp", "dask+tls": "tls"}
         if parts.scheme not in transports or not parts.hostname or parts.path.strip("/") or "@" in parts.netloc:
-            raise UsageError(f'"{engine}" is not the address of an engine', hint=hint)
+            raise UsageError(f'"{engine}" is not the address of an engine', hint=_HOW_TO_WRITE)
         if unknown := sorted(set(files) - set(_TLS)):
-            raise UsageError(f'an engine has no option "{unknown[0]}"; known: {", ".join(_TLS)}', hint=hint)
+            raise UsageError(f'an engine has no option "{unknown[0]}"; known: {", ".join(_TLS)}', hint=_HOW_TO_WRITE)
         if files and parts.scheme == "dask":
-            raise UsageError("certificates are for dask+tls://: dask:// is not encrypted", hint=hint)
+            raise UsageError("certificates are for dask+tls://: dask:// is not encrypted", hint=_HOW_TO_WRITE)
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return cls(
             engine=engine, address=f"{transports[parts.scheme]}://{host}:{port}", files=tuple(sorted(files.items()))
-        )
-
-    def security(self, distributed: Any) -> Any:
-        if not self.files:
-            return None
-        named = dict(self.files)
-        return distributed.Security(
-            require_encryption=True,
-            tls_ca_file=named.get("ca"),
-            tls_client_cert=named.get("cert"),
-            tls_client_key=named.get("key"),
         )
 
 
@@ -84,24 +79,53 @@ def connected(scheduler: Scheduler) -> Iterator[Any]:
     except ImportError as error:
         raise UsageError("--engine dask:// needs Dask", hint="pip install 'portability-toolkit[dask]'") from error
     _calm()
-    try:
-        client = distributed.Client(
-            scheduler.address,
-            timeout=_CONNECT_WITHIN,
-            set_as_default=False,
-            name="portability",
-            security=scheduler.security(distributed),
-        )
-    except Exception as error:  # at a wrong address anything may answer, in any way
+    security = _security(scheduler, distributed)
+    # Before a Client is made: one that cannot connect is not ended in good time.
+    with ThreadPoolExecutor(1) as thread:  # the caller's may have an event loop of its own
+        told = thread.submit(asyncio.run, _identity(distributed, scheduler, security)).result()
+    if told.get("type") != "Scheduler":
         raise PlaceError(
-            f"no Dask scheduler answers at {scheduler.engine} ({error or type(error).__name__})",
-            hint="check the address and the network between, and that `dask scheduler` runs there, of a like version, "
-            "with or without TLS as said here",
-        ) from error
+            f"what answers at {scheduler.engine} is a Dask {str(told.get('type')).lower()}, not a scheduler",
+            hint="name the address that `dask scheduler` prints",
+        )
+    client = distributed.Client(
+        scheduler.address, timeout=_CONNECT_WITHIN, set_as_default=False, name="portability", security=security
+    )
     try:
         yield client
     finally:
         client.close(timeout=5)
+
+
+async def _identity(distributed: Any, scheduler: Scheduler, security: Any) -> dict[str, Any]:
+    """What the address says of itself. PlaceError."""
+    arguments = security.get_connection_args("client")
+    try:
+        async with (
+            asyncio.timeout(_CONNECT_WITHIN),
+            distributed.rpc(scheduler.address, timeout=_CONNECT_WITHIN - 1, connection_args=arguments) as asked,
+        ):
+            told: dict[str, Any] = await asked.identity()
+            return told
+    except Exception as error:  # at a wrong address anything may answer, in any way
+        raise PlaceError(
+            f"no Dask scheduler answers at {scheduler.engine} ({str(error) or type(error).__name__})",
+            hint="check the address and the network between, and that `dask scheduler` runs there, of a like version, "
+            "with TLS if this says dask+tls, without if not",
+        ) from error
+
+
+def _security(scheduler: Scheduler, distributed: Any) -> Any:
+    """TLS as the engine's address says, or else as Dask's own configuration does. UsageError."""
+    for _, file in scheduler.files:
+        if not Path(file).is_file():
+            raise UsageError(f"{scheduler.engine}: there is no file {file}")
+    security = distributed.Security(**{_TLS[name]: file for name, file in scheduler.files})
+    if scheduler.encrypted and security.get_connection_args("client")["ssl_context"] is None:
+        raise UsageError(
+            f"{scheduler.engine}: neither the address nor Dask's configuration names certificates", hint=_HOW_TO_WRITE
+        )
+    return security
 
 
 def _calm() -> None:
@@ -134,7 +158,7 @@ def examine(client: Any, wanted: Needs) -> None:
 
 
 def on_dask(
-    work: Callable[[Executor, int, int], None],
+    work: Callable[[Executor, int, Callable[[], int]], None],
     scheduler: Scheduler,
     places: tuple[Location, ...],
     *,
@@ -151,7 +175,7 @@ def on_dask(
         wanted = needs(places)
         examine(client, wanted)
         crew = Crew(client, wanted, limit=limit, note=note, patience=patience)
-        if not scheduler.address.startswith("tls:") and not _loopback(scheduler.address):
+        if not scheduler.encrypted and not _loopback(scheduler.address):
             note("dask:// is not encrypted: names and metadata (no contents) travel in clear; dask+tls:// is")
         try:
             with crew:
@@ -195,12 +219,11 @@ class Crew(Executor):
         """Worker processes now, which share the hosts' connections and the bandwidth."""
         return max(1, len(self._there))
 
-    @property
     def window(self) -> int:
-        """Batches under way: some for each thread; no more than the hosts like where each worker has one operation."""
+        """Batches under way: a few for each thread; as many as the hosts like where each worker has one operation at once."""
         if self.workers >= self._limit:
             return self._limit
-        return 4 * max(_FEW, sum(self._there.values()))
+        return max(_FEW, 4 * sum(self._there.values()))
 
     def __enter__(self) -> Crew:
         self._watcher.start()

@@ -18,8 +18,8 @@ from portability.progress import Progress
 _GIVEN_WINDOW = 64
 """Batches under way on an executor of which we do not know how many workers it has."""
 
-Phase = Callable[[Executor, int, int], None]
-"""A phase's work: on this executor, whose workers share the hosts so many ways, with so many batches under way."""
+Phase = Callable[[Executor, int, Callable[[], int]], None]
+"""A phase's work: on this executor, whose workers share the hosts so many ways, with as many batches under way as asked."""
 
 
 def prepare(policy: Policy, places: tuple[Location, Location]) -> None:
@@ -40,14 +40,14 @@ def on_workers(
 ) -> None:
     """Run a phase that can go on where it stopped. PlaceError when its workers are gone and none come back."""
     if given is not None:
-        work(given, policy.workers or 1, _GIVEN_WINDOW)
+        work(given, policy.workers or 1, lambda: _GIVEN_WINDOW)
     elif policy.engine:
         cluster.on_dask(
             work, _scheduler(policy.engine, places), places, limit=_limit(policy, places), note=progress.note
         )
     else:
         on_own_workers(
-            lambda executor, count: work(executor, count, 4 * count),
+            lambda executor, count: work(executor, count, lambda: 4 * count),
             policy.workers,
             processes=not any(_in_memory(place) for place in places),
             renewed=lambda: progress.note("a worker process died; going on with new ones"),

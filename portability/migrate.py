@@ -214,7 +214,7 @@ class _Run:
         with self._ledger.transaction():  # what failed in an interrupted run gets its chance
             self._ledger.execute("UPDATE things SET state = 'planned' WHERE state = 'failed'")
 
-        def work(executor: Executor, rules: Work, window: int) -> None:
+        def work(executor: Executor, rules: Work, window: Callable[[], int]) -> None:
             self._totals = transfer(
                 self._job,
                 self._ledger,
@@ -236,7 +236,7 @@ class _Run:
     def _verify(self) -> None:
         self._mark("verify_started")
 
-        def work(executor: Executor, rules: Work, window: int) -> None:
+        def work(executor: Executor, rules: Work, window: Callable[[], int]) -> None:
             prove(
                 self._job.destination,
                 self._ledger,
@@ -300,7 +300,7 @@ class _Run:
 
     # -- executors ------------------------------------------------------------------------------------------------
 
-    def _with_executor(self, work: Callable[[Executor, Work, int], None]) -> None:
+    def _with_executor(self, work: Callable[[Executor, Work, Callable[[], int]], None]) -> None:
         """Run a phase on the executor that was given, or on the one that the policy names."""
         job = self._job
         on_workers(

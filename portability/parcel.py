@@ -87,13 +87,17 @@ _fit_for: set[bytes] = set()
 
 def carry(parcel: Parcel) -> Any:
     """Do a parcel's work in this worker, which is looked at when it meets a job for the first time. PlaceError."""
-    # Whoever can reach a Dask scheduler can run anything on its workers: this pickle gives them nothing more.
-    if parcel.needs not in _fit_for:
-        problem = unfit(pickle.loads(parcel.needs))  # noqa: S301 - see above
-        if problem:
-            raise PlaceError(f"a worker cannot take part: {problem}", hint="mend that, then run the same command again")
-        _fit_for.add(parcel.needs)
-    work, batch = pickle.loads(parcel.content)  # noqa: S301 - see above
+    # Whoever can reach a Dask scheduler can run anything on its workers: these pickles give them nothing more.
+    try:
+        wanted = pickle.loads(parcel.needs)  # noqa: S301 - see above
+        problem = "" if parcel.needs in _fit_for else unfit(wanted)
+        if not problem:
+            work, batch = pickle.loads(parcel.content)  # noqa: S301 - see above
+    except (ImportError, AttributeError, TypeError) as error:
+        problem = f"it runs another version of portability ({error}): install the same on all machines"
+    if problem:
+        raise PlaceError(f"a worker cannot take part: {problem}", hint="mend that, then run the same command again")
+    _fit_for.add(parcel.needs)
     return work(batch)
 
 

@@ -34,16 +34,16 @@ def stream(
     executor: Executor,
     work: Callable[[Item], Result],
     next_item: Callable[[], Item | None],
-    window: int,
+    window: Callable[[], int],
 ) -> Iterator[tuple[Item, Result | BaseException]]:
-    """Results as they come, with at most `window` items under way.
+    """Results as they come, with at most `window()` items under way.
 
     `next_item` is asked whenever there is room; None means "none now": it is asked again after the next result, because
     a result may be what makes the next item. The stream ends when nothing is under way and there is no next item.
     """
     under_way: dict[Future[Result], Item] = {}
     while True:
-        while len(under_way) < window:
+        while len(under_way) < window():
             item = next_item()
             if item is None:
                 break

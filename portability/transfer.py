@@ -61,7 +61,7 @@ def transfer(
     executor: Executor,
     *,
     work: Work,
-    window: int,
+    window: Callable[[], int],
     progress: Progress,
     stopped: Callable[[], bool],
 ) -> Totals:

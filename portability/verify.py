@@ -46,7 +46,7 @@ def prove(
     demands: Level,
     merge: bool,
     work: Work,
-    window: int,
+    window: Callable[[], int],
     progress: Progress,
     stopped: Callable[[], bool],
 ) -> None:
@@ -288,7 +288,7 @@ def _run(
     policy: Policy,
     progress: Progress,
 ) -> None:
-    def work(used: Executor, shares: int, window: int) -> None:
+    def work(used: Executor, shares: int, window: Callable[[], int]) -> None:
         prove(
             destination,
             ledger,

@@ -261,7 +261,7 @@ class _Archive:
         with self._open_manifest() as stream:
             batches = sealed_batches(stream)
             for _, found in stream_results(
-                self._workers.executor, work, lambda: next(batches, None), 2 * self._workers.count
+                self._workers.executor, work, lambda: next(batches, None), lambda: 2 * self._workers.count
             ):
                 if isinstance(found, BaseException):
                     raise found
