@@ -149,7 +149,9 @@ class Report:
     accepted: tuple[str, ...] = ()
     """Reasons that were accepted in advance."""
     losses: Mapping[str, int] = field(default_factory=dict)
-    """Attribute -> things that lost it on the way; the values are kept in the evidence."""
+    """Attribute -> things that lost it on the way; the values are kept in the evidence, but for those in `gone`."""
+    gone: Mapping[str, int] = field(default_factory=dict)
+    """Attribute -> things whose value of it is kept nowhere."""
     folders: tuple[Folder, ...] = ()
     throughput: Throughput | None = None
     retries: int = 0
@@ -165,6 +167,8 @@ class Report:
     """Of the handover statement, where one was asked for."""
     signed: tuple[Signed, ...] = ()
     drill: Record | None = None
+    history_head: str = ""
+    """SHA-256 of this drill's line in the history, which fixes all lines before it."""
     trend: tuple[Point, ...] = ()
     """Drills of the same job, oldest first, this one last."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import heapq
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
-from manifests.errors import FormatError
 from portability.drill import record
+from portability.drill.folder import Drills
 from portability.drill.record import Record
 from portability.errors import EvidenceError
 from portability.report.details import Row, Sink
@@ -21,6 +21,7 @@ TREND = 40
 def of_drill(folder: Path, *, made: str, sink: Sink) -> Report:
     """What the drill in this folder found. FormatError, EvidenceError for a damaged record."""
     told = record.read(folder)
+    drills = Drills(folder.absolute().parent)
     findings = tuple(
         Finding(problem=one.problem, count=one.count, fails=one.fails, facts=dict(one.facts)) for one in told.findings
     )
@@ -57,7 +58,8 @@ def of_drill(folder: Path, *, made: str, sink: Sink) -> Report:
         manifest_sha256=told.manifest_sha256,
         signature=Signature(state="not checked" if told.key else "absent", fingerprint=told.key),
         drill=told.model_copy(update={"folders": nameless}),
-        trend=_trend(folder, told),
+        history_head=_head(drills, told),
+        trend=_trend(drills, told),
     )
 
 
@@ -89,18 +91,15 @@ def _rows(folder: Path, sink: Sink) -> None:
         raise EvidenceError(f"{path} is damaged: not a list of findings") from error
 
 
-def _trend(folder: Path, told: Record) -> tuple[Point, ...]:
-    """Up to TREND drills of the same job that lie beside this one, this one last; a damaged one is left out of the chart."""
-    names = (path.name for path in folder.absolute().parent.iterdir() if (path / record.NAME).is_file())
-    points = []
-    for name in sorted(heapq.nlargest(TREND, (name for name in names if name <= folder.absolute().name))):
-        try:
-            other = record.read(folder.absolute().parent / name)
-        except (FormatError, OSError):
-            continue
-        if (other.job, other.source) == (told.job, told.source):
-            points.append(_point(other))
-    return tuple(points)
+def _trend(drills: Drills, told: Record) -> tuple[Point, ...]:
+    """Up to TREND drills of the same job and source, this one last. EvidenceError for a record that the history does not name."""
+    before = (one for one in drills.records() if (one.job, one.source) == (told.job, told.source) and one.id < told.id)
+    return (*(_point(one) for one in deque(before, TREND - 1)), _point(told))
+
+
+def _head(drills: Drills, told: Record) -> str:
+    """The SHA-256 of this drill's own line; empty if the record lies alone, without its history."""
+    return next((entry.sha256 for entry in drills.entries() if f" {told.id} " in f" {entry.result} "), "")
 
 
 def _point(told: Record) -> Point:

@@ -100,6 +100,7 @@ def counted(base: Report, summary: Summary, tally: Tally) -> Report:
         skipped=dict(summary.skipped),
         accepted=header.accepts,
         losses=dict(summary.losses),
+        gone=dict(tally.gone),
         folders=tally.folders(),
         throughput=tally.throughput(),
         retries=tally.tries,

@@ -30,6 +30,8 @@ class Tally:
         """By level; "skipped" for things that were not carried."""
         self.tries = 0
         """Tries after the first one."""
+        self.gone: Counter[str] = Counter()
+        """Losses by name whose value is kept nowhere."""
         self._depths = [_Depth(depth) for depth in range(1, DEPTHS + 1)]
         self._clock = _Clock(since)
 
@@ -39,6 +41,9 @@ class Tally:
         self.levels[level] += 1
         self.bytes[level] += size
         self.tries += max(0, line.get("attempts", 1) - 1)
+        for loss in line.get("losses", ()):
+            if loss.get("parked") is None:
+                self.gone[loss["name"]] += 1
         key = key_bytes(line)
         for depth in self._depths:
             depth.add(key, size)
