@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Literal
 
 Kind = Literal["object", "directory", "link", "delete_marker", "other"]
@@ -72,29 +73,40 @@ class Entry:
         if self.modified is not None and self.modified.tzinfo is None:
             raise ValueError("Entry.modified must be aware")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The generated form asks for the list of fields each time: half of what it costs to send a million to workers.
+        return _restored, _values(self)
+
+
+_values = attrgetter(*(spec.name for spec in fields(Entry)))
+_PLAIN = tuple(spec.name for spec in fields(Entry) if spec.name not in {"key", "modified", "latest", "kind", "posix"})
+
+
+def _restored(*values: Any) -> Entry:
+    return Entry(**dict(zip(Entry.__slots__, values, strict=True)))
+
 
 def to_dict(entry: Entry) -> dict[str, Any]:
     """The entry as plain JSON values; what is not known or empty is left out. `from_dict` is the inverse.
 
     Text that is not valid Unicode keeps its surrogates: write it with `json.dumps(…, ensure_ascii=True)`.
     """
-    plain: dict[str, Any] = {}
-    for spec in fields(Entry):
-        value = getattr(entry, spec.name)
-        if (
-            value is None
-            or value == {}
-            or (spec.name == "latest" and value)
-            or (spec.name == "kind" and value == "object")
-        ):
-            continue
-        if isinstance(value, datetime):
-            plain[spec.name] = value.astimezone(UTC).isoformat()
-        elif isinstance(value, Posix):
-            plain[spec.name] = _posix_to_dict(value)
-        else:
-            plain[spec.name] = dict(value) if isinstance(value, Mapping) else value
+    plain: dict[str, Any] = {"key": entry.key}
+    for name, value in zip(_PLAIN, _plain_values(entry), strict=True):
+        if value is not None and value != {}:
+            plain[name] = dict(value) if isinstance(value, Mapping) else value
+    if entry.modified is not None:
+        plain["modified"] = entry.modified.astimezone(UTC).isoformat()
+    if not entry.latest:
+        plain["latest"] = entry.latest
+    if entry.kind != "object":
+        plain["kind"] = entry.kind
+    if entry.posix is not None:
+        plain["posix"] = _posix_to_dict(entry.posix)
     return plain
+
+
+_plain_values = attrgetter(*_PLAIN)
 
 
 def from_dict(plain: Mapping[str, Any]) -> Entry:

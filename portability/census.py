@@ -19,12 +19,13 @@ from portability.errors import RefusedError
 from portability.evidence import open_evidence
 from portability.fidelity import parked
 from portability.job import Job
-from portability.ledger import UNVERSIONED, Ledger, Thing, dump, mark, pages
+from portability.ledger import PAGE, Ledger, pages
 from portability.links import link
 from portability.lock import FolderLock
-from portability.outcome import CensusSummary, Counts, Finding
+from portability.outcome import CensusSummary, Counts
 from portability.progress import Progress, Silent
 from portability.receipts import entry_of, lost, stored_path
+from portability.thing import UNVERSIONED, Thing, dump, mark
 
 KEPT_VERSIONS = ".portability-versions"
 """Folder of old versions at a destination that keeps none."""
@@ -185,23 +186,33 @@ def _enrich(using: str, ledger: Ledger) -> None:
         "FROM renamed WHERE renamed.id = things.id"
     )
     ledger.execute("DROP TABLE renamed")
-    for (text,) in ledger.query("SELECT line FROM earlier"):
-        line = Receipt.from_line(text.encode())
-        entry = entry_of(line)
-        gone = _is_stored(line)
-        ledger.execute(
-            "INSERT INTO things (key, ord, kind, size, claim, origin, mark, action, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            key_bytes(line.key),
-            _order(line),
-            entry.kind,
-            entry.size,
-            dump(entry),
-            b"",  # no origin: the closing listing does not look for it
-            mark(entry),
-            "skip" if gone else None,
-            "gone" if gone else None,
-        )
+    _add_what_is_left(ledger)
     ledger.index()
+
+
+def _add_what_is_left(ledger: Ledger) -> None:
+    """Lines of the earlier manifest that nothing at the source answers to."""
+    last: tuple[bytes, int] = (b"", UNVERSIONED - 1)
+    while rows := ledger.query(
+        "SELECT path, ord, line FROM earlier WHERE (path, ord) > (?, ?) ORDER BY path, ord LIMIT ?", *last, PAGE
+    ):
+        for _, _, text in rows:
+            line = Receipt.from_line(text.encode())
+            entry = entry_of(line)
+            gone = _is_stored(line)
+            ledger.execute(
+                "INSERT INTO things (key, ord, kind, size, claim, origin, mark, action, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                key_bytes(line.key),
+                _order(line),
+                entry.kind,
+                entry.size,
+                dump(entry),
+                b"",  # no origin: the closing listing does not look for it
+                mark(entry),
+                "skip" if gone else None,
+                "gone" if gone else None,
+            )
+        last = rows[-1][:2]
 
 
 def _order(line: Receipt) -> int:
@@ -239,34 +250,24 @@ def close(job: Job, ledger: Ledger, progress: Progress, stopped: Callable[[], bo
     entries, _ = listing(job)
     for page in pages(entries):
         with ledger.transaction():
-            for entry in page:
-                ledger.execute("INSERT INTO again VALUES (?, ?)", key_bytes(entry.key), mark(entry))
+            ledger.execute_many(
+                "INSERT INTO again VALUES (?, ?)", ((key_bytes(entry.key), mark(entry)) for entry in page)
+            )
         progress.step(len(page))
         if stopped():
             return 0
     ledger.execute("CREATE INDEX IF NOT EXISTS temp.again_key ON again (key)")
-    changes: list[tuple[bytes, str]] = []
-    changes += [
-        (key, "source-changed" if still else "source-gone")
-        for key, still in ledger.query(
-            "SELECT DISTINCT origin, EXISTS (SELECT 1 FROM again WHERE again.key = origin) FROM things WHERE origin != x'' "
-            "AND NOT EXISTS (SELECT 1 FROM again WHERE again.key = things.origin AND again.mark = things.mark)"
-        )
-    ]
-    changes += [
-        (key, "source-changed" if known else "source-appeared")
-        for key, known in ledger.query(
-            # IN, because a correlated EXISTS would read all things once for each thing: `origin` has no index.
-            "SELECT DISTINCT key, key IN (SELECT origin FROM things) FROM again "
-            "WHERE (key, mark) NOT IN (SELECT origin, mark FROM things)"
-        )
-    ]
     with ledger.transaction():
         ledger.clear_findings("closing")
-        for key, problem in sorted(set(changes)):
-            ledger.add_finding(
-                "closing",
-                Finding(key=key.decode("utf-8", "surrogateescape"), problem=problem, expected="as at the census"),  # type: ignore[arg-type]  # three of the Problem literals
-            )
+        changes = ledger.execute(
+            "INSERT INTO findings (phase, key, problem, expected, found, depth) "
+            "SELECT 'closing', key, problem, 'as at the census', '', 'listed' FROM ("
+            "SELECT origin AS key, iif(EXISTS (SELECT 1 FROM again WHERE again.key = origin), 'source-changed', 'source-gone') AS problem "
+            "FROM things WHERE origin != x'' "
+            "AND NOT EXISTS (SELECT 1 FROM again WHERE again.key = things.origin AND again.mark = things.mark) "
+            # IN, because a correlated EXISTS would read all things once for each thing: `origin` has no index.
+            "UNION SELECT key, iif(key IN (SELECT origin FROM things), 'source-changed', 'source-appeared') FROM again "
+            "WHERE (key, mark) NOT IN (SELECT origin, mark FROM things)) ORDER BY key, problem"
+        )
     progress.done()
-    return len(set(changes))
+    return changes

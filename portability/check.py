@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from connectors import ConnectorError, Describer, Entry, Location, NotFoundError, Stream
-from portability.fidelity import losses
+from portability.fidelity import losses, without
 from portability.links import link
 from portability.move import READ, Work, bucket_for, overlap, retrying
 from portability.outcome import Problem
+from portability.thing import entry_of
 from portability.throttle import Throttled
 
 log = logging.getLogger(__name__)
 Level = Literal["listed", "reported", "read"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing to look at. `there` is the destination's listing of it, `wanted` what it must be, lost attributes left out."""
+    """One thing to look at. The texts are entries as the ledger keeps them: the driver hands them on unread."""
 
     id: int
-    there: Entry
-    wanted: Entry
+    listing: str
+    """What the destination's listing says of it."""
+    facts: str
+    """What it must be, but for what is `lost`."""
+    path: str
+    """The destination's key."""
+    size: int | None
     sha256: str | None
+    lost: frozenset[str] = frozenset()
     parts: tuple[tuple[int, str], ...] = ()
     """Size and SHA-256 of each part, where the whole digest is not known yet."""
+
+    @cached_property
+    def there(self) -> Entry:
+        return entry_of(self.listing)
+
+    @cached_property
+    def wanted(self) -> Entry:
+        return replace(without(entry_of(self.facts), self.lost), key=self.path, size=self.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,8 @@ def _holds(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def without(entry: Entry, lost: frozenset[str]) -> Entry:
     """The entry less the attributes named in `lost`: what must still be found at the destination."""
+    if not lost:
+        return entry
     changes: dict[str, Any] = {}
     for name in ("modified", "media_type", "storage_class"):
         if name in lost:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from connectors import Entry
-from connectors.entry import from_dict, to_dict
+from connectors.entry import from_dict
 from connectors.keys import key_bytes, key_text
 from manifests.canonical import time_text
-from portability.errors import EvidenceError, PlaceError, UsageError
-from portability.fidelity import Loss
+from portability.errors import PlaceError, UsageError
 from portability.move import Begun, Failure, Moved, PartMoved
 from portability.outcome import Finding
+from portability.store import Store
+from portability.thing import COLUMNS, UNVERSIONED, Thing, dump, mark
 
 NAME = "ledger.sqlite"
 FORMAT = "portability-ledger/1"
-UNVERSIONED = -1
-"""`ord` of a thing whose source keeps no versions."""
 PAGE = 1000
 """Rows held in memory at once."""
 
@@ -42,188 +38,33 @@ CREATE TABLE things (
 CREATE TABLE uploads (thing INTEGER PRIMARY KEY, token TEXT NOT NULL, part_size INTEGER NOT NULL, facts TEXT NOT NULL);
 CREATE TABLE parts (thing INTEGER, number INTEGER, size INTEGER NOT NULL, sha256 TEXT NOT NULL, tag TEXT NOT NULL,
   PRIMARY KEY (thing, number)) WITHOUT ROWID;
-CREATE TABLE there (key BLOB, ord INTEGER, entry TEXT NOT NULL, seen INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (key, ord)) WITHOUT ROWID;
+CREATE TABLE there (key BLOB, ord INTEGER, entry TEXT NOT NULL, PRIMARY KEY (key, ord)) WITHOUT ROWID;
 CREATE TABLE other (key BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE earlier (path BLOB, ord INTEGER, line TEXT NOT NULL, PRIMARY KEY (path, ord)) WITHOUT ROWID;
 CREATE TABLE findings (id INTEGER PRIMARY KEY, phase TEXT NOT NULL, key BLOB NOT NULL, ord INTEGER, problem TEXT NOT NULL,
   expected TEXT NOT NULL, found TEXT NOT NULL, depth TEXT NOT NULL);
+CREATE INDEX findings_by_key ON findings (key);
 CREATE TABLE events (id INTEGER PRIMARY KEY, event TEXT NOT NULL);
 """
 _INDEXES = """
 CREATE UNIQUE INDEX IF NOT EXISTS by_key ON things (key, ord);
 CREATE INDEX IF NOT EXISTS by_path ON things (ifnull(path, key)) WHERE action IN ('copy', 'chain');
 """
-_COLUMNS = (
-    "id, key, ord, kind, size, claim, overlay, expect, action, reason, detail, path, by_content, elsewhere, replace, replaces, present, state, facts, sha256, bytes, "
-    "losses, attempts, received_at, salt, adopted, stored, problem, message, expected, found, evidence, checked"
+_THING = ", ".join(COLUMNS)
+_THERE = (
+    # Of a chain that very version, otherwise the newest.
+    "iif(action = 'chain', (SELECT entry FROM there WHERE there.key = ifnull(path, things.key) AND there.ord = things.ord), "
+    "(SELECT entry FROM there WHERE there.key = ifnull(path, things.key) ORDER BY there.ord DESC LIMIT 1))"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thing:
-    """One row: what was listed, what is planned, what became of it."""
-
-    id: int
-    key: str
-    ord: int
-    kind: str
-    size: int | None
-    claim: Entry
-    """As listed; its key is the source's, which differs from `key` when earlier evidence gave the name back."""
-    overlay: Mapping[str, Any]
-    expect: str | None
-    action: str | None
-    """copy, chain (a destination that keeps versions), park (a line only), skip."""
-    reason: str | None
-    detail: str | None
-    path: str
-    """The destination's key."""
-    by_content: str | None
-    """The destination's folder in which the bytes stand under their own SHA-256; `path` follows when they have passed."""
-    elsewhere: Mapping[str, Any] | None
-    """Another archive's place and SHA-256 of the bytes that this thing had there."""
-    replace: bool
-    replaces: str | None
-    """SHA-256 of what an earlier run put there."""
-    present: bool
-    """The destination listed something there when the plan was made."""
-    state: str
-    """planned, moved, failed."""
-    facts: Entry | None
-    sha256: str | None
-    bytes: int | None
-    losses: tuple[Loss, ...]
-    attempts: int
-    received_at: str | None
-    salt: str | None
-    adopted: bool
-    stored: Mapping[str, Any] | None
-    """Size and SHA-256 of what the destination holds, where that is not what passed."""
-    problem: str | None
-    message: str | None
-    expected: str | None
-    found: str | None
-    evidence: str
-    checked: bool
-
-    @property
-    def order(self) -> int | None:
-        return None if self.ord == UNVERSIONED else self.ord
-
-
-def _thing(row: tuple[Any, ...]) -> Thing:
-    values = dict(zip(_COLUMNS.split(", "), row, strict=True))
-    key = key_text(values["key"])
-    values["key"] = key
-    values["claim"] = from_dict(json.loads(values["claim"]))
-    values["overlay"] = json.loads(values["overlay"]) if values["overlay"] else {}
-    values["path"] = key_text(values["path"]) if values["path"] is not None else key
-    for name in ("stored", "elsewhere"):
-        values[name] = json.loads(values[name]) if values[name] else None
-    values["facts"] = from_dict(json.loads(values["facts"])) if values["facts"] else None
-    values["losses"] = tuple((name, parked) for name, parked in json.loads(values["losses"] or "[]"))
-    for name in ("replace", "present", "adopted", "checked"):
-        values[name] = bool(values[name])
-    return Thing(**values)
-
-
-class Ledger:
+class Ledger(Store):
     """Opened for one run. EvidenceError if the file is no ledger of ours or is damaged."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        self.folder = folder
-        self._path = folder / NAME
-        fresh = not self._path.exists()
-        if read_only and fresh:
-            raise EvidenceError(f"{folder} holds no ledger: no run was started there")
-        try:
-            if fresh:
-                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            mode = "ro" if read_only else "rw"
-            self._db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
-        except (OSError, sqlite3.Error) as error:
-            raise PlaceError(f"the evidence folder {folder} cannot be used: {error}") from error
-        try:
-            self._begin(read_only)
-        except BaseException:
-            self._db.close()
-            raise
+        super().__init__(folder / NAME, form=FORMAT, schema=_SCHEMA, read_only=read_only)
         self.has_before = bool(self.query("SELECT 1 FROM sqlite_master WHERE name = 'before'"))
         """Whether this is a delta run, with the things of the run before in the table `before`."""
-
-    def _begin(self, read_only: bool) -> None:
-        tables = {name for (name,) in self.query("SELECT name FROM sqlite_master")}
-        if tables and "meta" not in tables:
-            raise EvidenceError(f"{self._path} is another program's database")
-        if not tables and read_only:
-            raise EvidenceError(f"{self._path} is empty: the run was stopped before it began")
-        if not read_only:
-            self.query("PRAGMA journal_mode=WAL")
-            self.query("PRAGMA synchronous=FULL")
-        if not tables:
-            with self.transaction():
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    self._db.execute(statement)
-                self.set("format", FORMAT)
-        if self.get("format") != FORMAT:
-            raise EvidenceError(f"{self._path} is no ledger that this version knows")
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if "full" in str(error):
-                raise PlaceError(
-                    f"the disk of the evidence folder {self.folder} is full",
-                    hint="make room, then run the same command again",
-                ) from error
-            raise PlaceError(f"{self._path}: {error}", hint="run the same command again") from error
-        except sqlite3.DatabaseError as error:
-            raise EvidenceError(f"{self._path} is damaged: {error}") from error
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, on disk when the block ends."""
-        with self._guard():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """All rows of a bounded answer."""
-        with self._guard():
-            return self._db.execute(sql, values).fetchall()
-
-    def execute(self, sql: str, *values: Any) -> int:
-        """One statement; the number of rows it changed."""
-        with self._guard():
-            return self._db.execute(sql, values).rowcount
-
-    def close(self) -> None:
-        self._db.close()
-
-    # -- facts about the run --------------------------------------------------------------------------------------
-
-    def get(self, name: str, default: str = "") -> str:
-        rows = self.query("SELECT value FROM meta WHERE name = ?", name)
-        return str(rows[0][0]) if rows else default
-
-    def set(self, name: str, value: str) -> None:
-        self.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value
-        )
-
-    def get_json(self, name: str) -> Any:
-        return json.loads(self.get(name, "null"))
-
-    def set_json(self, name: str, value: Any) -> None:
-        self.set(name, json.dumps(value))
 
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Make the folder this job's, or UsageError if it is another's: its evidence must not be mixed with ours."""
@@ -254,10 +95,9 @@ class Ledger:
             (key_bytes(entry.key), UNVERSIONED, entry.kind, entry.size, dump(entry), key_bytes(entry.key), mark(entry))
             for entry in entries
         )
-        with self._guard():
-            return self._db.executemany(
-                "INSERT INTO things (key, ord, kind, size, claim, origin, mark) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
-            ).rowcount
+        return self.execute_many(
+            "INSERT INTO things (key, ord, kind, size, claim, origin, mark) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
+        )
 
     def rank(self) -> None:
         """Order 0 for the oldest version of each key; the listing had them newest first."""
@@ -286,23 +126,14 @@ class Ledger:
         count = 0
         for page in pages(entries):
             with self.transaction():
-                for entry in page:
-                    # Newest first in the listing: negative places are turned round below.
-                    place = UNVERSIONED
-                    if versions:
-                        place = self._db.execute(
-                            "SELECT min(ord) FROM there WHERE key = ?", (key_bytes(entry.key),)
-                        ).fetchone()[0]
-                        place = (0 if place is None else place) - 1
-                    try:
-                        self._db.execute(
-                            "INSERT INTO there (key, ord, entry) VALUES (?, ?, ?)",
-                            (key_bytes(entry.key), place, dump(entry)),
-                        )
-                    except sqlite3.IntegrityError as error:
-                        raise PlaceError(
-                            "the destination listed a thing twice: its listing cannot be trusted"
-                        ) from error
+                places = map(self._older_than_all, page) if versions else [UNVERSIONED] * len(page)
+                try:
+                    self._db.executemany(
+                        "INSERT INTO there (key, ord, entry) VALUES (?, ?, ?)",
+                        ((key_bytes(entry.key), place, dump(entry)) for entry, place in zip(page, places, strict=True)),
+                    )
+                except sqlite3.IntegrityError as error:
+                    raise PlaceError("the destination listed a thing twice: its listing cannot be trusted") from error
             count += len(page)
             yield count
         if versions:
@@ -317,25 +148,36 @@ class Ledger:
                 )
                 self.execute("DROP TABLE lowest")
 
+    def _older_than_all(self, entry: Entry) -> int:
+        """A place before those that its key has: listings have the newest first, and are turned round afterwards."""
+        (lowest,) = self.query("SELECT min(ord) FROM there WHERE key = ?", key_bytes(entry.key))[0]
+        return (lowest or 0) - 1
+
     # -- things ---------------------------------------------------------------------------------------------------
 
-    def things(self, where: str = "1", *values: Any, after: tuple[bytes, int] = (b"", -2)) -> Iterator[Thing]:
+    def things(self, where: str = "1", *values: Any) -> Iterator[Thing]:
         """Things in line order (key bytes, then order), a page at a time: the ledger may be written between two pages."""
-        last = after
+        return map(Thing, self._rows(_THING, where, values))
+
+    def listed(self, where: str) -> Iterator[tuple[Thing, str | None]]:
+        """Things in line order, each with what the destination's listing says of it (as `dump` writes it), None: nothing."""
+        return ((Thing(row), row[-1]) for row in self._rows(f"{_THING}, {_THERE}", where, ()))
+
+    def _rows(self, columns: str, where: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        last = (b"", -2)
         while True:
             rows = self.query(
-                f"SELECT {_COLUMNS} FROM things WHERE (key, ord) > (?, ?) AND ({where}) ORDER BY key, ord LIMIT {PAGE}",  # noqa: S608 - `where` is our own text
+                f"SELECT {columns} FROM things WHERE (key, ord) > (?, ?) AND ({where}) ORDER BY key, ord LIMIT {PAGE}",  # noqa: S608 - our own text
                 *last,
                 *values,
             )
-            for row in rows:
-                yield _thing(row)
+            yield from rows
             if len(rows) < PAGE:
                 return
             last = (rows[-1][1], rows[-1][2])
 
     def thing(self, number: int) -> Thing:
-        return _thing(self.query(f"SELECT {_COLUMNS} FROM things WHERE id = ?", number)[0])  # noqa: S608 - our own columns
+        return Thing(self.query(f"SELECT {_THING} FROM things WHERE id = ?", number)[0])  # noqa: S608 - our own columns
 
     def count(self, where: str = "1", *values: Any) -> int:
         return int(self.query(f"SELECT count(*) FROM things WHERE {where}", *values)[0][0])  # noqa: S608 - our own text
@@ -349,25 +191,32 @@ class Ledger:
 
     # -- outcomes -------------------------------------------------------------------------------------------------
 
-    def settle_moved(self, answer: Moved) -> None:
-        self.execute(
-            "UPDATE things SET state = 'moved', facts = ?, sha256 = ?, bytes = ?, losses = ?, attempts = attempts + ?, "
+    def settle_moved(self, *answers: Moved) -> None:
+        self.execute_many(
+            "UPDATE things SET state = 'moved', facts = nullif(?, claim), sha256 = ?, bytes = ?, losses = ?, attempts = attempts + ?, "
             "received_at = ?, salt = ?, adopted = ?, stored = ?, path = ifnull(?, path), problem = NULL, message = NULL, evidence = 'none', checked = 0 WHERE id = ?",
-            json.dumps(answer.facts),
-            answer.sha256,
-            answer.size,
-            json.dumps(answer.losses),
-            answer.attempts,
-            answer.received_at,
-            answer.salt,
-            answer.adopted,
-            json.dumps(answer.stored) if answer.stored else None,
-            key_bytes(answer.path) if answer.path is not None else None,
-            answer.id,
+            (
+                (
+                    answer.facts,
+                    answer.sha256,
+                    answer.size,
+                    json.dumps(answer.losses) if answer.losses else None,
+                    answer.attempts,
+                    answer.received_at,
+                    answer.salt,
+                    answer.adopted,
+                    json.dumps(answer.stored) if answer.stored else None,
+                    key_bytes(answer.path) if answer.path is not None else None,
+                    answer.id,
+                )
+                for answer in answers
+            ),
         )
-        self.execute("DELETE FROM uploads WHERE thing = ?", answer.id)
-        if answer.sha256 is not None:
-            self.execute("DELETE FROM parts WHERE thing = ?", answer.id)
+        if self.query("SELECT 1 FROM uploads UNION ALL SELECT 1 FROM parts LIMIT 1"):
+            self.execute_many("DELETE FROM uploads WHERE thing = ?", ((answer.id,) for answer in answers))
+            # Of a large object they are what the read-back is held against.
+            whole = ((answer.id,) for answer in answers if answer.sha256 is not None)
+            self.execute_many("DELETE FROM parts WHERE thing = ?", whole)
 
     def settle_failure(self, answer: Failure) -> None:
         self.execute(
@@ -431,7 +280,9 @@ class Ledger:
         self.execute("CREATE INDEX IF NOT EXISTS before_key ON before (key, ord)")
         self.execute("CREATE INDEX IF NOT EXISTS before_path ON before (ifnull(path, key))")
         self.execute(f"DELETE FROM before WHERE (ifnull(path, key), ord) IN (SELECT ifnull(path, key), ord {put})")  # noqa: S608 - our own text
-        self.execute(f"INSERT INTO before SELECT {columns} {put}")
+        # The next census has another claim: what this one meant by "the same as the claim" is written out.
+        kept = columns.replace("facts", "ifnull(facts, claim)")
+        self.execute(f"INSERT INTO before SELECT {kept} {put}")
         for table in ("things", "uploads", "parts", "there", "findings", "earlier", "events"):
             self.execute(f"DELETE FROM {table}")  # noqa: S608 - our own tables
         self.has_before = True
@@ -484,17 +335,3 @@ def pages(entries: Iterable[Entry], size: int = PAGE) -> Iterator[list[Entry]]:
             page = []
     if page:
         yield page
-
-
-def dump(entry: Entry) -> str:
-    """The entry as the ledger keeps it (ASCII, odd bytes escaped)."""
-    return json.dumps(to_dict(entry))
-
-
-def mark(entry: Entry) -> str:
-    """What must stay equal for a thing to be the same one in a later listing: a claim of the host, as precise as it gets."""
-    target = entry.posix.target if entry.posix else None
-    when = entry.posix.mtime_ns if entry.posix and entry.posix.mtime_ns is not None else entry.modified
-    if entry.kind == "directory":
-        when = None  # a folder's time changes with things beside it that come and go
-    return json.dumps([entry.kind, entry.size, entry.version, dict(sorted(entry.digests.items())), str(when), target])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 from connectors import (
@@ -31,6 +32,7 @@ from manifests.digests import Digesting
 from manifests.receipt import new_salt
 from portability.fidelity import Loss, losses, overlay
 from portability.links import link, unlink
+from portability.thing import dump, entry_of
 from portability.throttle import Bucket, Throttled, Timetable
 
 log = logging.getLogger(__name__)
@@ -41,12 +43,13 @@ READ = 1 << 20
 """Bytes asked of a stream at once: large enough that no host's window runs dry between two reads."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
-    """One thing to put. `entry` is the census' claim (its key is the source's), `path` the destination's key."""
+    """One thing to put. `path` is the destination's key."""
 
     id: int
-    entry: Entry
+    claim: str
+    """What the census was told, as the ledger keeps it: the driver hands it on unread."""
     path: str
     by_content: str = ""
     """Instead of `path`: a folder in which the bytes stand under their own SHA-256."""
@@ -64,6 +67,11 @@ class Step:
     """The destination listed something there before the run: it is compared, and never put over."""
     settled: bool = False
     """In a chain: the run before has put this one."""
+
+    @cached_property
+    def entry(self) -> Entry:
+        """The claim; its key is the source's."""
+        return entry_of(self.claim)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +137,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """The thing passed through us and the destination acknowledged it. `facts`: the described source entry, `to_dict`."""
+    """The thing passed through us and the destination acknowledged it."""
 
     id: int
-    facts: Mapping[str, Any]
+    facts: str
+    """The described source entry, as the ledger keeps it."""
     size: int | None
     sha256: str | None
     """None for a large object: its parts are in the ledger, reading it back yields the whole."""
@@ -406,7 +415,7 @@ def _moved(step: Step, wanted: Entry, stored: Entry, size: int, sha256: str | No
     is_object = wanted.kind == "object"
     return Moved(
         id=step.id,
-        facts=to_dict(replace(wanted, key=step.entry.key)),
+        facts=dump(replace(wanted, key=step.entry.key)),
         size=size if is_object else None,
         sha256=sha256 if is_object else None,
         losses=losses(wanted, stored),

@@ -28,10 +28,11 @@ from portability.census import summary as census_summary
 from portability.fidelity import Loss
 from portability.job import Job
 from portability.layout import Layout, Naming
-from portability.ledger import PAGE, Ledger, Thing
+from portability.ledger import PAGE, Ledger
 from portability.links import link
 from portability.outcome import Counts, Finding, PlanSummary
 from portability.progress import Progress
+from portability.thing import Thing
 
 COLD = frozenset({"GLACIER", "DEEP_ARCHIVE", "ARCHIVE", "COLD_ARCHIVE"})
 """Storage classes whose bytes may need a restore at the host before they can be read (S3 and its dialects)."""

@@ -11,7 +11,7 @@ from connectors import Entry, Posix
 from connectors.keys import key_bytes
 from manifests.canonical import LARGEST, time_of, time_text
 from manifests.receipt import Loss, Receipt
-from portability.ledger import Thing
+from portability.thing import Thing
 
 _POSIX_NUMBERS = ("uid", "gid")
 _POSIX_TEXTS = ("user", "group")
@@ -19,7 +19,7 @@ _POSIX_TEXTS = ("user", "group")
 
 def receipt(thing: Thing) -> Receipt:
     """The line of a thing that was moved, parked or skipped."""
-    entry = thing.facts or thing.claim
+    entry = thing.facts
     versioned = thing.order is not None
     elsewhere = bool(thing.stored and "archive" in thing.stored)
     common: dict[str, Any] = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from connectors import ConnectorError, Multipart
 from portability.job import Job, part_above
-from portability.ledger import Ledger, Thing
+from portability.ledger import Ledger
 from portability.links import link
 from portability.move import (
     Answer,
@@ -29,6 +29,7 @@ from portability.move import (
 )
 from portability.pool import stream
 from portability.progress import Progress
+from portability.thing import Thing
 
 BATCH_TASKS = 32
 BATCH_BYTES = 32 << 20
@@ -220,7 +221,10 @@ class _Driver:
     # -- settling answers -----------------------------------------------------------------------------------------
 
     def settle(self, batch: Batch, answers: list[Answer], progress: Progress) -> None:
+        moved = [answer for answer in answers if isinstance(answer, Moved)]
         with self._ledger.transaction():
+            if moved:
+                self._ledger.settle_moved(*moved)
             for answer in answers:
                 self._settle(answer, progress)
             self._ledger.touch()
@@ -229,7 +233,6 @@ class _Driver:
         match answer:
             case Moved():
                 large = self._large.pop(answer.id, None)
-                self._ledger.settle_moved(answer)
                 self.totals.moved += 1
                 self.totals.tries += answer.attempts
                 size = self._sizes.pop(answer.id, 0)
@@ -289,7 +292,7 @@ class _Driver:
 def _step(thing: Thing) -> Step:
     return Step(
         id=thing.id,
-        entry=thing.claim,
+        claim=thing.claim_text,
         path=thing.path,
         by_content=thing.by_content or "",
         elsewhere=thing.elsewhere,

@@ -8,29 +8,32 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from connectors import Entry, Location, VersionWriter
-from connectors.entry import from_dict, to_dict
 from connectors.keys import key_bytes
 from manifests.files import create_private
 from manifests.manifest import ManifestReader, Summary
+from manifests.receipt import Receipt
 from manifests.sums import sums_agree
 from manifests.verdict import Verdict, judge
 from portability.check import Check, CheckBatch, Checked, check
 from portability.engine import on_workers
 from portability.errors import EvidenceError, UsageError
 from portability.evidence import local_folder, open_evidence
-from portability.fidelity import without
 from portability.job import Level, Policy
 from portability.layout import Layout
-from portability.ledger import UNVERSIONED, Ledger, Thing, mark
+from portability.ledger import PAGE, Ledger
 from portability.links import link
 from portability.move import Work
 from portability.outcome import Counts, Finding, Outcome
 from portability.pool import stream
 from portability.progress import Progress, Silent
-from portability.receipts import entry_of, lost, stored_path
+from portability.receipts import entry_of as entry_of_line
+from portability.receipts import lost, stored_path
+from portability.thing import UNVERSIONED, Thing, dump, entry_of
 
 BATCH_THINGS = 32
 BATCH_BYTES = 32 << 20
@@ -66,7 +69,6 @@ def prove(
             "UPDATE things SET evidence = 'read', checked = 1 WHERE state = 'moved' AND json_extract(stored, '$.archive') IS NOT NULL"
         )
         ledger.clear_findings("listing")
-        _match(ledger)
         if not merge:
             _unexpected(ledger)
     progress.phase(
@@ -79,10 +81,9 @@ def prove(
         if isinstance(answers, BaseException):
             raise answers
         with ledger.transaction():
-            for answer in answers:
-                _settle(ledger, answer)
+            _settle(ledger, answers)
             ledger.touch()
-        progress.step(len(answers), sum(one.wanted.size or 0 for one in batch.checks))
+        progress.step(len(answers), sum(one.size or 0 for one in batch.checks))
     progress.done()
 
 
@@ -98,103 +99,99 @@ def _list(destination: Location, ledger: Ledger, progress: Progress) -> None:
     progress.done()
 
 
-def _match(ledger: Ledger) -> None:
-    """Lay the listing against the plan: what was listed is marked `seen`, what was not is missing."""
-    ledger.execute("UPDATE there SET seen = 0")
-    ledger.execute(
-        "UPDATE there SET seen = 1 WHERE key IN (SELECT ifnull(path, key) FROM things WHERE action = 'copy' AND state = 'moved')"
-    )
-    ledger.execute(
-        "UPDATE there SET seen = 1 WHERE (key, ord) IN "
-        "(SELECT ifnull(path, key), ord FROM things WHERE action = 'chain' AND state = 'moved')"
-    )
-
-
 def _unexpected(ledger: Ledger) -> None:
+    """Lay the listing against what was moved: what is there and was not put there is a finding."""
     ledger.execute(
         "INSERT INTO findings (phase, key, ord, problem, expected, found, depth) "
         "SELECT 'listing', key, iif(ord >= 0, ord, NULL), 'unexpected', 'nothing', "
-        "ifnull(json_extract(entry, '$.size') || ' bytes', 'something'), 'listed' FROM there WHERE seen = 0 "
-        "AND json_extract(entry, '$.kind') IS NOT 'directory' "  # an empty folder is not data
+        "ifnull(json_extract(entry, '$.size') || ' bytes', 'something'), 'listed' FROM there "
+        "WHERE NOT EXISTS (SELECT 1 FROM things WHERE ifnull(things.path, things.key) = there.key AND action IN ('copy', 'chain') "
         # A failed thing may have been there before, and is named as failed.
-        "AND key NOT IN (SELECT ifnull(path, key) FROM things WHERE state = 'failed')"
+        "AND (state = 'failed' OR state = 'moved' AND (action = 'copy' OR things.ord = there.ord))) "
+        "AND json_extract(entry, '$.kind') IS NOT 'directory'"  # an empty folder is not data
     )
 
 
 def _batches(destination: Location, ledger: Ledger, demands: Level, work: Work) -> Iterator[CheckBatch]:
     checks: list[Check] = []
+    missing: list[Thing] = []
     size = 0
     in_lines = isinstance(link(destination), Layout)
 
     def batch() -> CheckBatch:
         return CheckBatch(destination=destination, checks=tuple(checks), demands=demands, work=work)
 
-    for thing in ledger.things("state = 'moved' AND action IN ('copy', 'chain') AND checked = 0"):
-        there = _there(thing, ledger)
-        if there is None:
-            with ledger.transaction():
-                ledger.add_finding(
-                    "verify",
-                    Finding(
-                        key=thing.key, problem="missing", expected=_what(thing), found="nothing", order=thing.order
-                    ),
-                )
-                ledger.execute("UPDATE things SET evidence = 'none', checked = 1 WHERE id = ?", thing.id)
+    for thing, listing in ledger.listed("state = 'moved' AND action IN ('copy', 'chain') AND checked = 0"):
+        if listing is None or _is_hidden(thing, listing):
+            missing.append(thing)
+            if len(missing) == PAGE:
+                _settle_missing(ledger, missing)
+                missing = []
             continue
-        checks.append(_check(thing, there, ledger, in_lines=in_lines))
+        checks.append(_check(thing, listing, ledger, in_lines=in_lines))
         size += thing.bytes or 0
         if len(checks) >= BATCH_THINGS or (size >= BATCH_BYTES and len(checks) > 1):
             yield batch()
             checks, size = [], 0
+    _settle_missing(ledger, missing)
     if checks:
         yield batch()
 
 
-def _there(thing: Thing, ledger: Ledger) -> Entry | None:
-    """The destination's listing of a thing: of a chain that very version, otherwise the newest."""
-    if thing.action == "chain":
-        rows = ledger.query("SELECT entry FROM there WHERE key = ? AND ord = ?", key_bytes(thing.path), thing.ord)
-    else:
-        rows = ledger.query("SELECT entry FROM there WHERE key = ? ORDER BY ord DESC LIMIT 1", key_bytes(thing.path))
-    entry = from_dict(json.loads(rows[0][0])) if rows else None
-    return None if entry is not None and entry.kind == "delete_marker" != thing.kind else entry
+def _is_hidden(thing: Thing, listing: str) -> bool:
+    """Whether a delete marker stands over it."""
+    return "delete_marker" in listing and entry_of(listing).kind == "delete_marker" != thing.kind
 
 
-def _check(thing: Thing, there: Entry, ledger: Ledger, *, in_lines: bool) -> Check:
+def _settle_missing(ledger: Ledger, things: list[Thing]) -> None:
+    with ledger.transaction():
+        for thing in things:
+            missing = Finding(
+                key=thing.key, problem="missing", expected=_what(thing), found="nothing", order=thing.order
+            )
+            ledger.add_finding("verify", missing)
+            ledger.execute("UPDATE things SET evidence = 'none', checked = 1 WHERE id = ?", thing.id)
+
+
+def _check(thing: Thing, listing: str, ledger: Ledger, *, in_lines: bool) -> Check:
     parts = tuple((part[1], part[2]) for part in ledger.parts(thing.id)) if thing.sha256 is None else ()
     if in_lines:  # a layout: the attributes are in the line, only the bytes are at the destination
         told = thing.stored or {"size": thing.bytes, "sha256": thing.sha256}
-        bare = Entry(key=thing.path, kind=thing.claim.kind, size=told["size"])
-        return Check(id=thing.id, there=there, wanted=bare, sha256=told["sha256"], parts=parts)
-    facts = thing.facts or thing.claim
-    lost_names = frozenset(name for name, _ in thing.losses)
-    wanted = replace(without(facts, lost_names), key=thing.path, size=thing.bytes)
-    return Check(id=thing.id, there=there, wanted=wanted, sha256=thing.sha256, parts=parts)
+        facts, size, sha256 = dump(Entry(key=thing.path, kind=thing.claim.kind)), told["size"], told["sha256"]
+        lost = frozenset[str]()
+    else:
+        facts, size, sha256 = thing.facts_text, thing.bytes, thing.sha256
+        lost = frozenset(name for name, _ in thing.losses)
+    return Check(
+        id=thing.id, listing=listing, facts=facts, path=thing.path, size=size, sha256=sha256, lost=lost, parts=parts
+    )
 
 
 def _what(thing: Thing) -> str:
     return f"{thing.bytes} bytes" if thing.kind == "object" else thing.kind
 
 
-def _settle(ledger: Ledger, answer: Checked) -> None:
-    ledger.execute("UPDATE things SET evidence = ?, checked = 1 WHERE id = ?", answer.level, answer.id)
-    if answer.level == "read" and answer.sha256 is not None:
-        ledger.execute("UPDATE things SET sha256 = ? WHERE id = ? AND sha256 IS NULL", answer.sha256, answer.id)
-    if not answer.differences:
-        return
-    thing = ledger.thing(answer.id)
-    for one in answer.differences:
-        ledger.add_finding(
-            "verify",
-            Finding(
-                key=thing.key,
-                problem=one.problem,
-                expected=one.expected or _what(thing),
-                found=one.found,
-                depth=one.depth,
-                order=thing.order,
-            ),
-        )
+def _settle(ledger: Ledger, answers: list[Checked]) -> None:
+    ledger.execute_many(
+        "UPDATE things SET evidence = ?, checked = 1, sha256 = ifnull(sha256, ?) WHERE id = ?",
+        ((one.level, one.sha256 if one.level == "read" else None, one.id) for one in answers),
+    )
+    for answer in answers:
+        thing = ledger.thing(answer.id) if answer.differences else None
+        if thing is None:
+            continue
+        for one in answer.differences:
+            ledger.add_finding(
+                "verify",
+                Finding(
+                    key=thing.key,
+                    problem=one.problem,
+                    expected=one.expected or _what(thing),
+                    found=one.found,
+                    depth=one.depth,
+                    order=thing.order,
+                ),
+            )
 
 
 # -- verification of evidence, without the run that made it -----------------------------------------------------------
@@ -240,36 +237,16 @@ def _load(evidence: str, credentials: str | None, ledger: Ledger, progress: Prog
     """The manifest's lines as things of a scratch ledger; ManifestError for anything that FORMAT.md refuses."""
     with open_evidence(evidence, "manifest.jsonl", credentials=credentials) as stream_:
         reader = ManifestReader(stream_, name=f"{evidence}/manifest.jsonl")
-        chains = 0
+        lines = iter(reader)
         with ledger.transaction():
             ledger.index()
-            for line in reader:
-                entry = entry_of(line)
-                names = lost(line)
-                kept_as_line = line.kind in {"directory", "link", "delete_marker"} and line.kind in names
-                action = "skip" if line.kind == "skipped" else "park" if kept_as_line else "copy"
-                ledger.execute(
-                    "INSERT INTO things (key, ord, kind, size, claim, origin, mark, action, reason, path, state, facts, sha256, "
-                    "bytes, losses, evidence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'moved', ?, ?, ?, ?, ?)",
-                    key_bytes(line.key),
-                    UNVERSIONED if line.order is None else line.order,
-                    entry.kind,
-                    line.size,
-                    json.dumps(to_dict(entry)),
-                    b"",
-                    mark(entry),
-                    action,
-                    line.reason,
-                    stored_path(line) if line.path is not None else None,
-                    json.dumps(to_dict(entry)),
-                    line.sha256,
-                    line.size,
-                    json.dumps([(loss.name, loss.parked) for loss in line.losses or ()]),
-                    # The manifest's own claims count for nothing here; what lives only in it was read with it just now.
-                    "read" if kept_as_line else "none",
+            while page := list(islice(lines, PAGE)):
+                ledger.execute_many(
+                    "INSERT INTO things (key, ord, kind, size, claim, origin, mark, action, reason, path, state, sha256, bytes, "
+                    "losses, evidence) VALUES (?, ?, ?, ?, ?, x'', '', ?, ?, ?, 'moved', ?, ?, ?, ?)",
+                    map(_row, page),
                 )
-                chains += 1
-                progress.step(1)
+                progress.step(len(page))
             # Several lines of one key under one path are its history at a destination that keeps versions.
             ledger.execute(
                 "UPDATE things SET action = 'chain' WHERE action = 'copy' AND ord >= 0 AND key IN (SELECT key FROM things "
@@ -277,6 +254,27 @@ def _load(evidence: str, credentials: str | None, ledger: Ledger, progress: Prog
                 "AND max(kind) = 'delete_marker')"
             )
     return reader.summary
+
+
+def _row(line: Receipt) -> tuple[Any, ...]:
+    """A line as a thing that was moved; the manifest's own claims count for nothing."""
+    entry = entry_of_line(line)
+    names = lost(line)
+    kept_as_line = line.kind in {"directory", "link", "delete_marker"} and line.kind in names
+    return (
+        key_bytes(line.key),
+        UNVERSIONED if line.order is None else line.order,
+        entry.kind,
+        line.size,
+        dump(entry),
+        "skip" if line.kind == "skipped" else "park" if kept_as_line else "copy",
+        line.reason,
+        stored_path(line) if line.path is not None else None,
+        line.sha256,
+        line.size,
+        json.dumps([(loss.name, loss.parked) for loss in line.losses]) if line.losses else None,
+        "read" if kept_as_line else "none",  # what lives only in the manifest was read with it just now
+    )
 
 
 def _run(

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from connectors import Entry, Posix
 from connectors.keys import key_bytes
 from portability.errors import EvidenceError, PlaceError
-from portability.ledger import PAGE, UNVERSIONED, Ledger, mark
+from portability.ledger import PAGE, Ledger
 from portability.move import Begun, Failure, Moved, PartMoved
 from portability.outcome import Finding
+from portability.thing import UNVERSIONED, mark
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\udc80\udcff/aé\U0010ffff"), min_size=1)
 
@@ -47,7 +48,7 @@ def census(ledger: Ledger, *entries: Entry, ranked: bool = False) -> None:
 def moved(number: int, **changes: object) -> Moved:
     values = {
         "id": number,
-        "facts": {"key": "k"},
+        "facts": "{\"key\": \"k\"}",
         "size": 1,
         "sha256": "0" * 64,
         "losses": (),
