@@ -29,13 +29,14 @@ from portability.archive.encryption import check_recipients
 from portability.archive.restore import verify_archive
 from portability.archive.transport import pack
 from portability.archive.verifier_tree import LocalTree
+from portability.census import census
 from portability.errors import EvidenceError, PlaceError, UsageError
 from portability.job import Job, Policy, Selection, overlap
 from portability.ledger import NAME as LEDGER
 from portability.ledger import Ledger
 from portability.lock import FolderLock
 from portability.migrate import migrate
-from portability.outcome import Outcome
+from portability.outcome import CensusSummary, Outcome
 from portability.progress import Progress
 from portability.seal import MANIFEST, read_back
 from portability.verify import describe
@@ -71,6 +72,8 @@ class Export:
     """Also pack the closed archive into one file beside it; its place must be a folder of this machine."""
     work: Path | None = None
     """Folder in which the ledger lies while the export runs; by default beside the archive, or the current folder."""
+    look: Callable[[Ledger], None] | None = None
+    """Shown the ledger before the archive is closed, or is not because something is missing; the ledger goes afterwards."""
 
 
 def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
@@ -78,9 +81,36 @@ def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
 
     The errors of `migrate` pass; RefusedError if the payload could not be made whole: then nothing was closed.
     """
+    job, terms = _prepared(asked)
+    work = job.evidence
+    try:
+        outcome = finished(job) or migrate(job, progress=progress, sealer=partial(_close, terms, asked.look))
+    except SourceChangedError:
+        _drop(work)  # its census is of a source that is no more
+        raise
+    changed = _changed_since(work)
+    if asked.form:
+        _pack(terms.inner, terms.name, asked.form)
+    if asked.history:
+        _remember(asked.history, work, outcome)
+    _drop(work)  # the archive holds all the evidence; the ledger has served
+    shown = terms.inner.path if terms.inner.scheme == "file" else terms.inner.url
+    return replace(
+        outcome, evidence=shown, destination=terms.inner.url, next_step=_next_step(outcome, shown, changed, asked)
+    )
+
+
+def count(asked: Export, *, progress: Progress | None = None) -> CensusSummary:
+    """List the source, and nothing more; `export` goes on from this listing, which lies in the work folder."""
+    job, _ = _prepared(asked)
+    return census(job, progress=progress)
+
+
+def _prepared(asked: Export) -> tuple[Job, Terms]:
+    """The work folder of this export, made or found, as the job and the terms that it stands for."""
     _check(asked)
     full = _full_archive(asked.delta_from, asked.policy.workers) if asked.delta_from else None
-    work = _work_folder(asked)
+    work = work_folder(asked)
     try:
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -120,19 +150,7 @@ def export(asked: Export, *, progress: Progress | None = None) -> Outcome:
         delta_of=full,
         settings=partial(settings, asked.source),
     )
-    try:
-        outcome = _closed_before(job) or migrate(job, progress=progress, sealer=partial(_close, terms))
-    except SourceChangedError:
-        _drop(work)  # its census is of a source that is no more
-        raise
-    changed = _changed_since(work)
-    if asked.form:
-        _pack(inner, state["name"], asked.form)
-    if asked.history:
-        _remember(asked.history, work, outcome)
-    _drop(work)  # the archive holds all the evidence; the ledger has served
-    shown = inner.path if inner.scheme == "file" else inner.url
-    return replace(outcome, evidence=shown, destination=inner.url, next_step=_next_step(outcome, shown, changed, asked))
+    return job, terms
 
 
 def _check(asked: Export) -> None:
@@ -207,13 +225,17 @@ def _drop(work: Path) -> None:
     shutil.rmtree(gone)
 
 
-def _close(terms: Terms, job: Job, ledger: Ledger, progress: Progress) -> Summary:
+def _close(
+    terms: Terms, look: Callable[[Ledger], None] | None, job: Job, ledger: Ledger, progress: Progress
+) -> Summary:
     # What changed at the source after the census is not of this snapshot: it is told, and does not spoil its proof.
     with ledger.transaction():
         changed = ledger.query("SELECT count(*) FROM findings WHERE phase = 'closing'")[0][0]
         if changed:
             ledger.set("changed_since", str(changed))
         ledger.clear_findings("closing")
+    if look:
+        look(ledger)
     return close(terms, replace(job, destination=terms.inner), ledger, progress)
 
 
@@ -225,7 +247,7 @@ def _changed_since(work: Path) -> int:
         ledger.close()
 
 
-def _closed_before(job: Job) -> Outcome | None:
+def finished(job: Job) -> Outcome | None:
     """How a run ended that was killed after it, before its work folder was gone."""
     if not (job.evidence / LEDGER).exists():
         return None
@@ -272,7 +294,7 @@ def below(location: Location, name: str) -> Location:
     return replace(location, path=f"{location.path.rstrip('/')}/{name}".removeprefix("" if location.path else "/"))
 
 
-def _work_folder(asked: Export) -> Path:
+def work_folder(asked: Export) -> Path:
     """One for each archive that would be another: what lies in it is gone on with."""
     said = [
         asked.source.url,

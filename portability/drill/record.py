@@ -147,6 +147,9 @@ class Drift(_Plain):
     before: Amount
     appeared: Amount
     changed: Amount
+    """Other contents."""
+    attributes: Amount = Amount()
+    """The same contents, other attributes (type, headers, metadata, tags, mode)."""
     disappeared: Amount
     compared: Literal["contents", "listing"] = "contents"
     """Whether what did not change is known by digest, or only by name, size, date and version."""
@@ -296,6 +299,9 @@ class Record(_Plain):
     root: str
     """RFC 6962 root over the receipts of the restore, hex: the value to copy on paper. Empty: nothing was sealed."""
     manifest_sha256: str
+    """Of evidence/manifest.jsonl beside the record: the restore's own manifest."""
+    listing_sha256: str = ""
+    """Of listing.jsonl, with which the next drill is compared."""
     key: str = ""
     """Fingerprint of the key that signed the statement; empty: not signed."""
 

@@ -1,0 +1,43 @@
+"""A quote before the run: requests, bytes that leave the source's host, room, time, and money where prices are known."""
+
+from __future__ import annotations
+
+from decimal import ROUND_UP, Decimal
+
+from portability.drill.record import Quote
+from portability.job_drill import Prices
+
+_PAGE = 1000
+"""Keys that a listing gives at once."""
+_PART = 64 << 20
+_FOR_EACH = {"s3": 3}
+"""Requests for one object: its attributes, its tags, its bytes. A session protocol is not charged by request."""
+
+
+def quote(
+    scheme: str,
+    *,
+    objects: int,
+    bytes_: int,
+    listed: int | None = None,
+    disk: int = 0,
+    seconds: float | None = None,
+    prices: Prices | None = None,
+) -> Quote:
+    """What moving so much costs at a source of this scheme; `listed` things are listed, twice, also those not moved."""
+    things = objects if listed is None else listed
+    requests = 2 * max(1, -(-things // _PAGE)) + objects * _FOR_EACH.get(scheme, 1) + bytes_ // _PART
+    egress = bytes_
+    money = {}
+    if prices is not None:
+        total = prices.egress_gb * egress / 10**9 + prices.requests_1000 * requests / 1000
+        money = {prices.currency: str(Decimal(total).quantize(Decimal("0.01"), ROUND_UP))}
+    return Quote(
+        objects=objects,
+        bytes=bytes_,
+        requests=requests,
+        egress_bytes=egress,
+        disk_bytes=disk,
+        seconds=None if seconds is None else round(seconds),
+        money=money,
+    )

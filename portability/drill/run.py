@@ -1,0 +1,276 @@
+"""A drill: the engine's export and restore between scratch places, timed, compared, scored, remembered, tidied up.
+
+Each step leaves its result in the drill's state before the next one begins: the same call goes on after a kill.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connectors import NotFoundError, connect
+from manifests.bagit import TAG_LIST
+from manifests.canonical import time_text
+from portability.archive.closing import Signer
+from portability.archive.export import STATE as ARCHIVE_STATE
+from portability.archive.export import Export, below, count, export, finished, work_folder
+from portability.archive.restore import restore
+from portability.archive.verifier import VerifierResult
+from portability.drill import canary, conclude, listing, proof, quote, record, scratch
+from portability.drill.clock import Clock
+from portability.drill.context import EVIDENCE, WORK, Context, clean, turn_of
+from portability.drill.finish import Drilled, finish
+from portability.drill.folder import Drills
+from portability.drill.record import Quote, Record
+from portability.drill.sampling import next_turn
+from portability.drill.state import State
+from portability.errors import EvidenceError, RefusedError, UsageError
+from portability.job import Job, check
+from portability.job_drill import DrillTerms
+from portability.ledger import Ledger
+from portability.lock import FolderLock
+from portability.progress import Progress, Silent
+
+Said = Callable[[Quote, bool], None]
+
+
+def drill(
+    job: Job,
+    *,
+    share: int | None = None,
+    seed: str | None = None,
+    signer: Signer | None = None,
+    progress: Progress | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    said: Said = lambda quote, resumed: None,
+) -> Drilled:
+    """Rehearse the exit of this job. `said` is told the quote before the export, and whether an interrupted drill goes on.
+
+    `share` (parts in a million) draws a sample. UsageError, RefusedError, PlaceError, EvidenceError, InterruptedRunError
+    and the connectors' errors pass.
+    """
+    terms = terms_of(job)
+    check_job(job, terms)
+    drills = Drills(terms.folder)
+    drills.entries()  # a broken chain is said before anything is written
+    terms.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with FolderLock(terms.folder):
+        aviary = canary.load(terms.folder, job.source)
+        context = Context(job=job, terms=terms, drills=drills, aviary=aviary, signer=signer, now=now)
+        return _Run(context, progress or Silent(), said).drill(share, seed)
+
+
+def terms_of(job: Job) -> DrillTerms:
+    if job.drill is None:
+        raise UsageError("the job has no table [drill]")
+    return job.drill
+
+
+def check_job(job: Job, terms: DrillTerms) -> None:
+    """What can be known to be wrong without contacting anyone. UsageError."""
+    scratch.check_places(job, terms)
+    for place in (terms.scratch, terms.restore_to):
+        check(replace(job, destination=below(place, "portability-drill"), evidence=terms.folder))
+
+
+class _Run:
+    def __init__(self, context: Context, progress: Progress, said: Said) -> None:
+        self._context, self._progress, self._said = context, progress, said
+        self._last = context.drills.last()
+        self._resumed = True
+
+    def drill(self, share: int | None, seed: str | None) -> Drilled:
+        state = self._interrupted(share, seed)
+        clock = Clock(self._progress, state, self._context.folder(state))
+        steps = {"export": self._export, "restore": self._restore, "record": self._record}
+        while state.step != "finish":
+            steps[state.step](state, clock)
+            state.save(self._context.folder(state))
+        return finish(self._context, state)
+
+    # -- beginning, going on, giving up ---------------------------------------------------------------------------
+
+    def _interrupted(self, share: int | None, seed: str | None) -> State:
+        """The drill that was interrupted, if it is this one, or a new one. Others are ended: their scratch is removed."""
+        given_up, going_on = 0, None
+        for folder in self._context.drills.unfinished():
+            state = State.load(folder)
+            if state.identity == self._context.identity(share, seed) and going_on is None:
+                going_on = state
+            elif state.step == "finish":
+                finish(self._context, state)
+            else:
+                clean(state)
+                shutil.rmtree(folder)
+                given_up += 1
+        if going_on is not None:
+            going_on.unfinished += given_up
+            return going_on
+        self._resumed = False
+        return self._begun(share, seed, given_up)
+
+    def _begun(self, share: int | None, seed: str | None, given_up: int) -> State:
+        terms = self._context.terms
+        scratch.check_hosts(terms)
+        moment = self._context.now().astimezone(UTC).replace(microsecond=0)
+        while (terms.folder / f"{moment:%Y%m%dT%H%M%SZ}").exists():
+            moment += timedelta(seconds=1)
+        turn = next_turn(self._context.drills.records(), share, seed=seed) if share is not None else None
+        state = State(
+            id=f"{moment:%Y%m%dT%H%M%SZ}",
+            token=secrets.token_hex(4),
+            started=time_text(moment),
+            identity=self._context.identity(share, seed),
+            turn=asdict(turn) if turn else None,
+            canaries=self._context.aviary.keys,
+            unfinished=given_up,
+        )
+        folder = self._context.folder(state)
+        folder.mkdir(mode=0o700)
+        state.save(folder)
+        return state
+
+    # -- the steps ------------------------------------------------------------------------------------------------
+
+    def _export(self, state: State, clock: Clock) -> None:
+        context = self._context
+        asked = Export(
+            source=context.job.source,
+            to=context.archives(state),
+            practice=context.job.name,
+            selection=context.selection(state),
+            policy=context.job.policy,
+            accepts=context.job.accepts,
+            work=context.folder(state) / WORK,
+            look=lambda ledger: self._look(state, ledger),
+        )
+        if state.archive and not work_folder(asked).exists() and self._is_closed(state):
+            state.step = "restore"  # killed just afterwards
+            return
+        with clock.during("census"):
+            count(asked, progress=clock)
+        if state.quote is None:
+            state.quote = self._quote(asked).model_dump(mode="json")
+        self._said(Quote.model_validate(state.quote), self._resumed)
+        try:
+            with clock.during("export"):
+                export(asked, progress=clock)
+        except RefusedError:
+            if not (state.facts and state.facts["failed"]):
+                raise  # refused before byte one: a person has to change something
+            state.step = "record"
+        else:
+            state.step = "restore"
+
+    def _look(self, state: State, ledger: Ledger) -> None:
+        """Keep what the export's ledger knows: it goes with the export."""
+        context, folder = self._context, self._context.folder(state)
+        turn, selection = turn_of(state), context.selection(state)
+        state.facts = listing.write(
+            ledger,
+            folder / listing.NAME,
+            drill=state.id,
+            selection=selection,
+            accepted=context.accepted(state),
+            covered=turn.covered() if turn else None,
+        ).plain()
+        proof.write_not_whole(ledger, folder, context.accepted(state))
+        state.archive = json.loads((ledger.folder / ARCHIVE_STATE).read_bytes())["name"]
+        state.save(folder)
+
+    def _is_closed(self, state: State) -> bool:
+        host: Any = connect(self._context.archive(state))
+        try:
+            host.stat(TAG_LIST)
+        except NotFoundError:
+            return False
+        else:
+            return True
+        finally:
+            host.close()
+
+    def _quote(self, asked: Export) -> Quote:
+        """Count what will be moved, say what that costs, and refuse what there is no room for."""
+        ledger = Ledger(work_folder(asked), read_only=True)
+        try:
+            listed = objects = octets = 0
+            for thing in ledger.things():
+                listed += 1
+                if not asked.selection.excludes(thing.key):
+                    objects += 1
+                    octets += (thing.size or 0) if thing.kind == "object" else 0
+        finally:
+            ledger.close()
+        if not objects:
+            raise RefusedError(
+                f"of {listed:,} things the sample drew none: a drill of nothing proves nothing",
+                hint="take a larger share, or no --sample",
+            )
+        return make_quote(self._context.job, objects=objects, bytes_=octets, listed=listed, last=self._last)
+
+    def _restore(self, state: State, clock: Clock) -> None:
+        context, folder = self._context, self._context.folder(state)
+        archive, target, evidence = context.archive(state), context.restored(state), folder / EVIDENCE
+
+        def verified(result: VerifierResult) -> None:
+            worst = max(result.findings, key=lambda one: one.exit_code, default=None)
+            state.verification = {
+                "intact": result.intact,
+                "findings": sum(result.totals.values()),
+                "rule": worst.rule if worst else "",
+                "archive_id": result.archive_id,
+            }
+            clock.now("restore")
+
+        outcome = finished(Job(source=archive, destination=target, evidence=evidence))
+        if outcome is None:
+            try:
+                with clock.during("verify"):
+                    outcome = restore(
+                        archive,
+                        target,
+                        evidence,
+                        policy=context.job.policy,
+                        accepts=context.job.accepts,
+                        progress=clock,
+                        verified=verified,
+                    )
+            except EvidenceError:
+                if state.verification is None or state.verification["intact"]:
+                    raise
+                # That the archive is not intact is what this drill found.
+        if outcome is not None:
+            state.outcome = {"finding_count": outcome.finding_count, "skipped": dict(outcome.skipped)}
+        state.step = "record"
+
+    def _record(self, state: State, clock: Clock) -> None:
+        folder = self._context.folder(state)
+        if not (folder / record.NAME).exists():
+            with clock.during("compare"):
+                told, folders = conclude.seen(self._context, state, self._last)
+            conclude.write(self._context, state, told, folders).write(folder)
+        state.step = "finish"
+
+
+def make_quote(job: Job, *, objects: int, bytes_: int, listed: int, last: Record | None = None) -> Quote:
+    """What a drill of so much costs. PlaceError if there is too little room."""
+    terms = terms_of(job)
+    needed = scratch.need(terms, objects=listed, bytes_=bytes_)
+    scratch.check_room(terms, needed)
+    seconds = None
+    if last is not None and last.moved.bytes:
+        seconds = last.score.milliseconds / 1000 * max(bytes_ / last.moved.bytes, objects / last.moved.objects)
+    return quote.quote(
+        job.source.scheme,
+        objects=objects,
+        bytes_=bytes_,
+        listed=listed,
+        disk=sum(needed.values()),
+        seconds=seconds,
+        prices=job.prices,
+    )
