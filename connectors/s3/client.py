@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,13 +14,20 @@ from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore import UNSIGNED
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
 from connectors.credentials import resolve
 from connectors.errors import LocationError
 from connectors.location import Location
 from connectors.s3.errors import translated
+from connectors.s3.wire import Line
 
 OPTIONS = {
     "endpoint": "url of the S3 service; absent: AWS, or what the AWS configuration says",
@@ -34,7 +43,9 @@ OPTIONS = {
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 Style = Literal["path", "virtual", "auto"]
 Checksums = Literal["when_required", "when_supported"]
-_lock = threading.Lock()
+_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]*/[0-9]{8}/(?P<region>[^/,]+)/s3/aws4_request,")
+_lock = threading.RLock()
+_capture = threading.local()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,15 +134,53 @@ def settings(location: Location) -> Settings:
 
 def client(wanted: Settings, *, checked_reads: bool = True) -> Any:
     """The process's client for these settings. `checked_reads`: let botocore compare the host's checksum on reading."""
-    # The SDK's own chain reads the environment, and a forked process must not share its parent's sockets.
-    environment = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
     with _lock, translated(wanted.endpoint or "s3://"):
-        return _client(wanted, checked_reads or wanted.checksums == "when_required", os.getpid(), environment)
+        return _client(wanted, checked_reads or wanted.checksums == "when_required", os.getpid(), _environment())
+
+
+def line(wanted: Settings, bucket: str) -> Line | None:
+    """How libcurl reaches the bucket as botocore would; None where botocore does what libcurl cannot."""
+    built = client(wanted)
+    _capture.requests = []
+    try:
+        with translated(wanted.endpoint or "s3://"):
+            built.head_object(Bucket=bucket, Key="k")
+        sent: AWSPreparedRequest = _capture.requests[0]
+    finally:
+        _capture.requests = None
+    authorization = sent.headers.get("Authorization") or ""
+    signed = _SCOPE.match(authorization if isinstance(authorization, str) else authorization.decode())
+    if not sent.url.endswith("/k") or bool(signed) == wanted.anonymous:
+        return None
+    with _lock:
+        chosen = _session(wanted.profile, os.getpid(), _environment())[1].get_config_variable("ca_bundle")
+    return Line(
+        base=sent.url.removesuffix("k"),
+        ca=str(wanted.ca or chosen or get_cert_path(True)),
+        proxy=get_environ_proxies(sent.url).get(urlsplit(sent.url).scheme, ""),
+        signing=f"aws:amz:{signed['region']}:s3" if signed else "",
+    )
+
+
+def credentials(wanted: Settings) -> Credentials | None:
+    """What freezes into the keys of a moment; providers that refresh do so then. None: anonymous, or not found."""
+    if wanted.anonymous:
+        return None
+    if wanted.access_key_id and wanted.secret:
+        return Credentials(wanted.access_key_id, wanted.secret, wanted.token)
+    with _lock, translated(wanted.endpoint or "s3://"):
+        found: Credentials | None = _session(wanted.profile, os.getpid(), _environment())[0].get_credentials()
+    return found
+
+
+def _environment() -> tuple[tuple[str, str], ...]:
+    # The SDK's own chain reads the environment, and a forked process must not share its parent's sockets.
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
 @lru_cache(maxsize=32)
 def _client(wanted: Settings, checked_reads: bool, pid: int, environment: tuple[tuple[str, str], ...]) -> Any:
-    session = _session(wanted.profile, pid, environment)
+    session, _ = _session(wanted.profile, pid, environment)
     built = session.client(
         "s3",
         endpoint_url=wanted.endpoint,
@@ -145,7 +194,7 @@ def _client(wanted: Settings, checked_reads: bool, pid: int, environment: tuple[
             # Where nobody on the way can change the bytes, hashing all of them once more for the signature proves nothing.
             s3={
                 "addressing_style": wanted.style,
-                "payload_signing_enabled": _is_open(wanted.endpoint),
+                "payload_signing_enabled": is_open(wanted.endpoint),
             },
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
@@ -165,15 +214,19 @@ def _client(wanted: Settings, checked_reads: bool, pid: int, environment: tuple[
     for operation in ("PutObject", "CreateMultipartUpload"):
         built.meta.events.register(f"before-parameter-build.s3.{operation}", _take_expires)
         built.meta.events.register(f"before-call.s3.{operation}", _send_expires)
+    built.meta.events.register("before-send.s3.HeadObject", _show)  # type: ignore[arg-type]  # the stubs know no handler that answers
     return built
 
 
 @lru_cache(maxsize=8)
-def _session(profile: str | None, pid: int, environment: tuple[tuple[str, str], ...]) -> boto3.session.Session:
-    return boto3.session.Session(profile_name=profile)
+def _session(
+    profile: str | None, pid: int, environment: tuple[tuple[str, str], ...]
+) -> tuple[boto3.session.Session, botocore.session.Session]:
+    beneath = botocore.session.Session(profile=profile)
+    return boto3.session.Session(botocore_session=beneath), beneath
 
 
-def _is_open(endpoint: str | None) -> bool:
+def is_open(endpoint: str | None) -> bool:
     """Whether requests travel to another machine without encryption."""
     parts = urlsplit(endpoint or "https:")
     return parts.scheme == "http" and not _loopback(parts.hostname or "")
@@ -215,3 +268,17 @@ def _take_expires(params: dict[str, Any], context: dict[str, Any], **_: Any) -> 
 def _send_expires(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
     if "expires_text" in context:
         params["headers"]["Expires"] = context["expires_text"]
+
+
+def _show(request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
+    # How botocore would send a request, without sending it.
+    shown: list[AWSPreparedRequest] | None = getattr(_capture, "requests", None)
+    if shown is None:
+        return None
+    shown.append(request)
+    return AWSResponse(request.url, 200, HTTPHeaders(), _Empty())
+
+
+class _Empty:
+    def stream(self) -> Iterator[bytes]:
+        return iter(())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace as changed
 from typing import Any
 
@@ -25,17 +25,17 @@ from connectors.s3 import listing
 from connectors.s3.attributes import bare_etag, from_head, grants, same_etag
 from connectors.s3.body import Body
 from connectors.s3.bucket import settings
+from connectors.s3.bulk import Bulk
 from connectors.s3.client import Settings, client
 from connectors.s3.errors import code_of, translated
-from connectors.s3.uploads import Uploads
 from connectors.streams import BytesStream
 
 KEY_BYTES = 1024
 _NO_PAYER = frozenset({"get_bucket_versioning", "get_bucket_tagging"})
 
 
-class S3(Uploads):
-    """See the package. A bulk lane for many small objects can stand beside `open` and `put` without changing them."""
+class S3(Bulk):
+    """See the package. The bulk lane stands beside `describe`, `open` and `put`, which it never changes."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self._location = location
@@ -93,7 +93,11 @@ class S3(Uploads):
     def describe(self, entry: Entry) -> Entry:
         if entry.kind != "object":
             return entry
-        found = self._look(entry.key, _version(entry), latest=entry.latest)
+        found = self._look(entry.key, self._version(entry), latest=entry.latest)
+        return self._as_listed(entry, found)
+
+    def _as_listed(self, entry: Entry, found: Entry) -> Entry:
+        """What was found of a listed entry, if it is that very thing."""
         self._same(entry, found.digests.get("etag"), found.size)
         return changed(
             found,
@@ -109,7 +113,7 @@ class S3(Uploads):
         if (start and end is not None and start >= end) or (stop is not None and stop <= start):
             return BytesStream()
         ranged = start > 0 or stop is not None
-        wanted: dict[str, Any] = {"Key": self._full(entry.key), **_version(entry), **self._payer}
+        wanted: dict[str, Any] = {"Key": self._full(entry.key), **self._version(entry), **self._payer}
         if ranged:
             wanted["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         etag = entry.digests.get("etag")
@@ -172,16 +176,14 @@ class S3(Uploads):
         """HEAD, tags and ACL of one version (or of the current object) as an entry."""
         version = version or {}
         found = from_head(key, self._call("head_object", key, ChecksumMode="ENABLED", **version))
-        host = dict(found.host)
         tags = self._aside("tags", "get_object_tagging", key, version)
-        if self._asks_acl:
-            try:
-                acl = self._aside("acl", "get_object_acl", key, version)
-                if acl is not None:
-                    host["acl"] = grants(acl)
-            except UnavailableError as error:
-                # Some hosts fail on the ACL of certain objects for ever; the object itself must not wait for that.
-                host["unread"] = {"acl": code_of(error)}
+        return self._finished(found, tags, self._acl(key, version) if self._asks_acl else {}, latest=latest)
+
+    def _finished(
+        self, found: Entry, tags: Mapping[str, Any] | None, host: Mapping[str, Any], *, latest: bool
+    ) -> Entry:
+        """The entry of an object's headers, with what stands beside it."""
+        host = {**found.host, **host}
         if self._unread:
             host["unread"] = {**self._unread, **host.get("unread", {})}
         return changed(
@@ -190,6 +192,15 @@ class S3(Uploads):
             tags={tag["Key"]: tag["Value"] for tag in tags.get("TagSet", [])} if tags else {},
             host=host,
         )
+
+    def _acl(self, key: str, version: dict[str, Any]) -> dict[str, Any]:
+        """What `Entry.host` says of an object's ACL."""
+        try:
+            acl = self._aside("acl", "get_object_acl", key, version)
+        except UnavailableError as error:
+            # Some hosts fail on the ACL of certain objects for ever; the object itself must not wait for that.
+            return {"unread": {"acl": code_of(error)}}
+        return {} if acl is None else {"acl": grants(acl)}
 
     def _aside(self, what: str, operation: str, key: str, version: dict[str, Any]) -> dict[str, Any] | None:
         """What stands beside an object; None, said in `host["unread"]`, where the host has no such thing or hides it."""
@@ -234,6 +245,13 @@ class S3(Uploads):
         if not same_etag(entry.digests.get("etag"), etag) or (known_size is not None and known_size != size):
             raise ChangedError("the object was replaced since it was listed", host=self.uri, key=entry.key)
 
+    @staticmethod
+    def _version(entry: Entry) -> dict[str, Any]:
+        """The parameter that names the entry's version. The current "null" version needs none, and some hosts refuse it."""
+        return (
+            {} if entry.version is None or (entry.version == "null" and entry.latest) else {"VersionId": entry.version}
+        )
+
     def _full(self, key: str) -> str:
         problem = self._key_problem(key)
         if problem:
@@ -248,11 +266,6 @@ class S3(Uploads):
         if len(key_bytes(self._prefix + key)) > KEY_BYTES:
             return f"with its prefix the key is longer than {KEY_BYTES} bytes"
         return None
-
-
-def _version(entry: Entry) -> dict[str, Any]:
-    """The parameter that names the entry's version. The current "null" version needs none, and some hosts refuse it."""
-    return {} if entry.version is None or (entry.version == "null" and entry.latest) else {"VersionId": entry.version}
 
 
 def _is_text(key: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import email.utils
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import botocore.exceptions as foreign
 from botocore.parsers import ResponseParserError
@@ -94,6 +95,19 @@ def translated(host: str, key: str | None = None) -> Iterator[None]:
         raise _answered(error, host, key) from error
     except (foreign.BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
         raise _unanswered(error, host, key) from error
+
+
+def answered(answer: Mapping[str, Any], operation: str, host: str, key: str | None) -> ConnectorError:
+    """The error that botocore's reading of an answer stands for."""
+    cause = foreign.ClientError(dict(answer), operation)  # type: ignore[arg-type]  # the stubs want their own TypedDict
+    error = _answered(cause, host, key)
+    error.__cause__ = cause
+    return error
+
+
+def unreached(host: str, key: str | None, cause: str) -> UnavailableError:
+    """The error of an exchange that brought no whole answer."""
+    return UnavailableError("the connection broke or went silent", host=host, key=key, cause=cause)
 
 
 def code_of(error: ConnectorError) -> str:

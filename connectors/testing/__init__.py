@@ -9,4 +9,5 @@ pytest.register_assert_rewrite(
     "connectors.testing.writing",
     "connectors.testing.naming",
     "connectors.testing.abilities",
+    "connectors.testing.bulk",
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from connectors.testing.abilities import Abilities
+from connectors.testing.bulk import BulkLane
 from connectors.testing.naming import Naming
 from connectors.testing.reading import Reading
 from connectors.testing.writing import Writing
 
 
-class ConnectorContract(Reading, Writing, Naming, Abilities):
+class ConnectorContract(Reading, Writing, Naming, Abilities, BulkLane):
     """Every clause of CONTRACT.md. The subclass has one fixture:
 
         @pytest.fixture

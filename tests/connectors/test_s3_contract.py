@@ -5,6 +5,8 @@ from typing import ClassVar
 
 import pytest
 
+from connectors.registry import connect
+from connectors.testing.bulk import in_bulk
 from connectors.testing.contract import ConnectorContract
 
 _HOSTILE = "test_15_a_hostile_key_is_kept_exactly_or_refused"
@@ -76,3 +78,26 @@ class TestRclone(S3Contract):
     @pytest.fixture
     def location(self, server):
         return server.place()
+
+
+class InBulk:
+    """Every clause over the bulk lane, wherever it takes an object."""
+
+    many = 20
+
+    def open_place(self, location):
+        place = in_bulk(connect(location))
+        assert place.bulk_bytes, "there is no lane to test"
+        return place
+
+
+class TestMotoInBulk(InBulk, TestMoto):
+    pass
+
+
+class TestMotoWithVersionsUnderAPrefixInBulk(InBulk, TestMotoWithVersionsUnderAPrefix):
+    pass
+
+
+class TestRcloneInBulk(InBulk, TestRclone):
+    pass

@@ -31,6 +31,7 @@ from connectors.errors import (
 from connectors.keys import file_path_problem
 from connectors.location import Location
 from connectors.memory import Memory
+from connectors.protocols import BulkRead
 from connectors.streams import BytesStream, read_exactly
 from connectors.testing.contract import ConnectorContract
 
@@ -104,6 +105,23 @@ class Right(Memory):
 
     def free(self):
         return 1 << 40
+
+    bulk_bytes = 1 << 20
+
+    def read_many(self, entries, width):
+        for number, entry in enumerate(entries):
+            try:
+                described = self.describe(entry)
+                yield number, BulkRead(entry=described, body=read_exactly(self.open(entry), described, self.uri))
+            except ConnectorError as error:
+                yield number, error
+
+    def put_many(self, items, width):
+        for number, (entry, body) in enumerate(items):
+            try:
+                yield number, self.put(entry, BytesStream(body))
+            except ConnectorError as error:
+                yield number, error
 
 
 class RightContract(ConnectorContract):
@@ -793,6 +811,55 @@ class AnswersAnyDigest(Right):
 class SaysFreeSpaceInWords(Right):
     def free(self):
         return "plenty"
+
+
+@caught_by("test_23_reading_in_bulk_says_what_describe_and_open_say")
+class ReadsInBulkWithoutAttributes(Right):
+    def read_many(self, entries, width):
+        for number, read in super().read_many(entries, width):
+            yield number, BulkRead(entry=replace(read.entry, metadata={}), body=read.body)
+
+
+@caught_by("test_23_reading_in_bulk_says_what_describe_and_open_say")
+class GivesTheBodiesOfNeighbours(Right):
+    def read_many(self, entries, width):
+        read = [*super().read_many(entries, width)]
+        yield from ((number, other[1]) for (number, _), other in zip(read, read[1:] + read[:1], strict=True))
+
+
+@caught_by("test_23_reading_in_bulk_says_what_describe_and_open_say")
+class ReadsInBulkButTheLast(Right):
+    def read_many(self, entries, width):
+        yield from [*super().read_many(entries, width)][:-1]
+
+
+@caught_by("test_23_reading_in_bulk_refuses_what_plain_reading_refuses")
+class ReadsInBulkByName(Right):
+    def read_many(self, entries, width):
+        for number, entry in enumerate(entries):
+            things = self._place.things.get(entry.key)
+            yield number, BulkRead(entry=entry, body=things[-1][1] if things else b"")
+
+
+@caught_by("test_23_putting_in_bulk_returns_what_stat_returns")
+class EchoesInBulk(Right):
+    def put_many(self, items, width):
+        for number, (entry, body) in enumerate(items):
+            self.put(entry, BytesStream(body))
+            yield number, entry
+
+
+@caught_by("test_23_putting_in_bulk_replaces_nothing_and_counts")
+class ReplacesInBulk(Right):
+    def put_many(self, items, width):
+        for number, (entry, body) in enumerate(items):
+            yield number, held(self, entry, body)
+
+
+@caught_by("test_23_the_bulk_lane_takes_its_input_as_there_is_room")
+class TakesEverythingAtOnce(Right):
+    def put_many(self, items, width):
+        yield from super().put_many([*items], width)
 
 
 DECLARED = "test_07_what_is_there_is_not_replaced_unless_asked"

@@ -1,0 +1,239 @@
+"""The bulk lane: many small objects at once over libcurl, with the results that the plain way has.
+
+Whatever is not an ordinary success is left to the plain way: a flow that returns None declines. Only "ask again" is an error
+here, so that tries are counted alike in both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from botocore.credentials import Credentials
+
+from connectors.entry import Entry
+from connectors.errors import ConnectorError
+from connectors.location import Location
+from connectors.protocols import BulkRead
+from connectors.s3.answers import Reader, checksum_differs, crc32
+from connectors.s3.attributes import bare_etag, from_head, grants, same_etag, tags_held, to_put
+from connectors.s3.client import credentials, is_open, line
+from connectors.s3.errors import answered, unreached
+from connectors.s3.flows import Conversations, Flow
+from connectors.s3.uploads import Uploads
+from connectors.s3.wire import Answer, Line, Request, available, wire
+
+BULK = 4 << 20
+"""Bytes of the largest object in the lane: above it the plain way is as fast."""
+_ASIDE = 1 << 20  # bytes of tags or grants
+_ERROR = 64 << 10  # bytes of an error's text that may come instead of a small object
+_REFUSALS = 16
+"""Refusals in a row (another region, a clock that is wrong, …) after which the lane is not asked any more."""
+
+
+class Bulk(Uploads):
+    """The bulk half of the connector, over its requests."""
+
+    _location: Location
+    _prefix: str
+    _payer: dict[str, str]
+    _asks_acl: bool
+    _client: Any
+    _ready: tuple[Line, Reader, Credentials | None] | None = None
+    _prepared = False
+    _refused = 0
+    _counts_tags = False
+    _reads_tags = False
+
+    @abstractmethod
+    def _aside(self, what: str, operation: str, key: str, version: dict[str, Any]) -> dict[str, Any] | None: ...
+
+    @abstractmethod
+    def _acl(self, key: str, version: dict[str, Any]) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _finished(
+        self, found: Entry, tags: Mapping[str, Any] | None, host: Mapping[str, Any], *, latest: bool
+    ) -> Entry: ...
+
+    @abstractmethod
+    def _as_listed(self, entry: Entry, found: Entry) -> Entry: ...
+
+    @staticmethod
+    @abstractmethod
+    def _version(entry: Entry) -> dict[str, Any]: ...
+
+    @property
+    def bulk_bytes(self) -> int:
+        return BULK if self._lane() else 0
+
+    def read_many(self, entries: Iterable[Entry], width: int) -> Iterator[tuple[int, BulkRead | ConnectorError | None]]:
+        lane = self._lane()
+        if lane is None:
+            return ((number, None) for number, _ in enumerate(entries))
+        return Conversations[BulkRead | None](wire(), lane[0], width).results(self._reading(entry) for entry in entries)
+
+    def put_many(
+        self, items: Iterable[tuple[Entry, bytes]], width: int
+    ) -> Iterator[tuple[int, Entry | ConnectorError | None]]:
+        lane = self._lane()
+        if lane is None:
+            return ((number, None) for number, _ in enumerate(items))
+        return Conversations[Entry | None](wire(), lane[0], width).results(
+            self._putting(entry, body) for entry, body in items
+        )
+
+    def _lane(self) -> tuple[Line, Reader, Credentials | None] | None:
+        """How the lane goes; None where there is none, or where it was refused too often."""
+        if not self._prepared:
+            self._prepared = True
+            if available():
+                way, keys = line(self._settings, self._location.host), credentials(self._settings)
+                if way is not None and (keys is not None or not way.signing):
+                    self._ready = way, Reader(self._client.meta.service_model), keys
+        return self._ready if self._refused < _REFUSALS else None
+
+    @property
+    def _found(self) -> tuple[Line, Reader, Credentials | None]:
+        if self._ready is None:
+            raise ValueError("flows begin only where there is a lane")
+        return self._ready
+
+    # -- one object -----------------------------------------------------------------------------------------------
+
+    def _reading(self, entry: Entry) -> Flow[BulkRead | None]:
+        if entry.kind != "object" or entry.size is None or entry.size > BULK or not self._ordinary(entry.key):
+            return None
+        version = self._version(entry)
+        headers = ["x-amz-checksum-mode: ENABLED"]
+        if etag := entry.digests.get("etag"):
+            headers.append(f'If-Match: "{bare_etag(etag)}"')
+        answer = yield self._request("GET", entry.key, version, headers, limit=max(entry.size, _ERROR))
+        if not self._success("GetObject", entry.key, answer):
+            return None
+        if (
+            len(answer.body) != entry.size
+            or answer.headers.get("content-length", str(entry.size)) != str(entry.size)
+            or not same_etag(etag, answer.headers.get("etag"))
+            or (self._settings.checksums == "when_supported" and checksum_differs(answer))
+        ):
+            return None
+        found = yield from self._described(entry.key, answer, version, latest=entry.latest)
+        return BulkRead(entry=self._as_listed(entry, found), body=answer.body) if found else None
+
+    def _putting(self, entry: Entry, body: bytes) -> Flow[Entry | None]:
+        if entry.kind != "object" or len(body) > BULK or entry.size not in {None, len(body)}:
+            return None
+        if not self._ordinary(entry.key):
+            return None
+        headers = self._found[1].headers(to_put(entry))
+        if headers is None:
+            return None
+        if not self._settings.aws:  # others may ignore If-None-Match: looking first is all there is
+            answer = yield self._request("HEAD", entry.key, {}, [])
+            if answer.status != 404 or answer.broken:
+                self._success("HeadObject", entry.key, answer)
+                return None
+        if self._conditions:
+            headers.append("If-None-Match: *")
+        if self._settings.checksums == "when_supported":
+            headers.append(crc32(body))
+        answer = yield self._request("PUT", entry.key, {}, [*headers, "Expect:"], body=body)
+        if not self._success("PutObject", entry.key, answer):
+            return None
+        made = answer.headers.get("x-amz-version-id", "null")
+        version = {} if made == "null" else {"VersionId": made}
+        answer = yield self._request("HEAD", entry.key, version, ["x-amz-checksum-mode: ENABLED"])
+        wanted = tags_held(entry.tags)
+        found = None
+        if answer.status == 200 and not answer.broken:
+            found = yield from self._described(entry.key, answer, version, latest=True, untagged=not wanted)
+        if found is None or ("tags" not in self._unread and found.tags != wanted):
+            return self._stored(entry, version)
+        return found
+
+    def _described(
+        self, key: str, answer: Answer, version: dict[str, Any], *, latest: bool, untagged: bool = False
+    ) -> Flow[Entry | None]:
+        """The entry of an answer's headers, with tags and ACL. `untagged`: it was just put without tags."""
+        reader = self._found[1]
+        try:
+            found = from_head(key, reader.head(answer.headers))
+        except (ValueError, OverflowError):
+            return None
+        tags: Mapping[str, Any] | None = None
+        count = answer.headers.get("x-amz-tagging-count")
+        self._counts_tags |= count is not None
+        # The header counts what we may read; a host shows once that we may, and whether it counts.
+        told = self._reads_tags and (untagged or (count is None and (self._counts_tags or self._settings.aws)))
+        if "tags" not in self._unread and not told:
+            answer = yield self._request("GET", key, version, [], aside="tagging", limit=_ASIDE)
+            tags = reader.body("GetObjectTagging", answer)
+            if tags is None:
+                tags = self._aside("tags", "get_object_tagging", key, version)
+            self._reads_tags |= tags is not None
+        host: Mapping[str, Any] = {}
+        if self._asks_acl and "acl" not in self._unread:
+            answer = yield self._request("GET", key, version, [], aside="acl", limit=_ASIDE)
+            granted = reader.body("GetObjectAcl", answer)
+            host = self._acl(key, version) if granted is None else {"acl": grants(granted)}
+        return self._finished(found, tags, host, latest=latest)
+
+    # -- one exchange ---------------------------------------------------------------------------------------------
+
+    def _ordinary(self, key: str) -> bool:
+        """Whether libcurl asks for exactly this key: it takes dot segments for steps in a path."""
+        return self._key_problem(key) is None and not {".", ".."} & set((self._prefix + key).split("/"))
+
+    def _request(
+        self,
+        method: str,
+        key: str,
+        version: Mapping[str, str],
+        headers: list[str],
+        *,
+        aside: str = "",
+        body: bytes = b"",
+        limit: int = _ERROR,
+    ) -> Request:
+        way, _, keys = self._found
+        url = way.base + quote(self._prefix + key, safe="/~")
+        query = ([f"{aside}="] if aside else []) + ([urlencode({"versionId": version["VersionId"]})] if version else [])
+        frozen = keys.get_frozen_credentials() if keys is not None else None
+        if frozen is not None:
+            digest = hashlib.sha256(body).hexdigest() if is_open(self._settings.endpoint) else "UNSIGNED-PAYLOAD"
+            headers = [*headers, f"x-amz-content-sha256: {digest}"]
+            if frozen.token:
+                headers.append(f"x-amz-security-token: {frozen.token}")
+        if self._payer:
+            headers = [*headers, "x-amz-request-payer: requester"]
+        return Request(
+            method=method,
+            url=f"{url}?{'&'.join(query)}" if query else url,
+            headers=headers,
+            limit=limit,
+            body=body,
+            user=(frozen and frozen.access_key) or "",
+            secret=(frozen and frozen.secret_key) or "",
+        )
+
+    def _success(self, operation: str, key: str, answer: Answer) -> bool:
+        """Whether the answer is a plain 200. An error that may pass is raised; any other is the plain way's to meet."""
+        if answer.status == 200 and not answer.broken:
+            self._refused = 0
+            return True
+        if answer.untrusted:
+            self._refused += 1
+            return False
+        if answer.broken:
+            raise unreached(self.uri, key, f"libcurl {answer.broken}")
+        if answer.status not in {404, 412}:
+            self._refused += 1
+        error = answered(self._found[1].problem(answer), operation, self.uri, key)
+        if error.retryable:
+            self._refused = 0
+            raise error
+        return False
