@@ -22,7 +22,7 @@ from portability.parcel import Needs, Parcel, carry, needs, unfit
 
 log = logging.getLogger(__name__)
 
-_CONNECT_WITHIN = 10.0
+_CONNECT_WITHIN = 20.0
 _EXAMINE_WITHIN = 60.0
 _EVERY = 1.0
 """Seconds between two looks at who is there."""
@@ -99,14 +99,16 @@ def connected(scheduler: Scheduler) -> Iterator[Any]:
 
 async def _identity(distributed: Any, scheduler: Scheduler, security: Any) -> dict[str, Any]:
     """What the address says of itself. PlaceError."""
+    parts = urlsplit(scheduler.address)
     arguments = security.get_connection_args("client")
     try:
-        async with (
-            asyncio.timeout(_CONNECT_WITHIN),
-            distributed.rpc(scheduler.address, timeout=_CONNECT_WITHIN - 1, connection_args=arguments) as asked,
-        ):
-            told: dict[str, Any] = await asked.identity()
-            return told
+        async with asyncio.timeout(_CONNECT_WITHIN):
+            _, probe = await asyncio.open_connection(parts.hostname, parts.port)  # Dask would try again for long
+            probe.close()
+            await probe.wait_closed()
+            async with distributed.rpc(scheduler.address, timeout=_CONNECT_WITHIN, connection_args=arguments) as asked:
+                told: dict[str, Any] = await asked.identity()
+                return told
     except Exception as error:  # at a wrong address anything may answer, in any way
         raise PlaceError(
             f"no Dask scheduler answers at {scheduler.engine} ({str(error) or type(error).__name__})",

@@ -18,6 +18,9 @@ from portability.progress import Progress
 _GIVEN_WINDOW = 64
 """Batches under way on an executor of which we do not know how many workers it has."""
 
+_PROMPTED = "env:PORTABILITY_PROMPT_"
+"""How `connectors.credentials.settle` begins the references to what a person typed."""
+
 Phase = Callable[[Executor, int, Callable[[], int]], None]
 """A phase's work: on this executor, whose workers share the hosts so many ways, with as many batches under way as asked."""
 
@@ -62,6 +65,11 @@ def _scheduler(engine: str, places: tuple[Location, ...]) -> cluster.Scheduler:
             raise UsageError(
                 f"{place} is in this process's memory, where no worker of {engine} can read it",
                 hint="leave --engine out, or name a place that every worker can open",
+            )
+        if (place.credentials or "").startswith(_PROMPTED):
+            raise UsageError(
+                f"the answer to prompt stays in this process, where no worker of {engine} can use it",
+                hint="give a reference that each worker resolves for itself: env:PREFIX, file:PATH, profile:NAME or agent",
             )
     return scheduler
 

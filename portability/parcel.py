@@ -83,6 +83,8 @@ class Parcel:
 
 
 _fit_for: set[bytes] = set()
+_UNLIKE = (ImportError, AttributeError, TypeError, ValueError, EOFError, IndexError, pickle.UnpicklingError)
+"""What reading a pickle of another version's classes may raise."""
 
 
 def carry(parcel: Parcel) -> Any:
@@ -93,7 +95,7 @@ def carry(parcel: Parcel) -> Any:
         problem = "" if parcel.needs in _fit_for else unfit(wanted)
         if not problem:
             work, batch = pickle.loads(parcel.content)  # noqa: S301 - see above
-    except (ImportError, AttributeError, TypeError) as error:
+    except _UNLIKE as error:
         problem = f"it runs another version of portability ({error}): install the same on all machines"
     if problem:
         raise PlaceError(f"a worker cannot take part: {problem}", hint="mend that, then run the same command again")
