@@ -80,6 +80,11 @@ def command(
     if place := archive_at(evidence, reference):
         if at:
             raise UsageError("an archive is checked where it is: --at is for the evidence of a migration")
+        if flags["engine"]:
+            raise UsageError(
+                "an archive is checked by this machine alone: --engine is for the evidence of a migration",
+                hint="leave --engine out",
+            )
         from portability.archive.restore import verify_archive
 
         with _sink(findings) as sink:
