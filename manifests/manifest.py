@@ -2,124 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from manifests import canonical, tree
-from manifests.census import census_leaf_of
 from manifests.digests import BLOCK, Readable
 from manifests.errors import FormatError, ManifestError, SealError
 from manifests.files import create_private, publish
 from manifests.header import Header
-from manifests.receipt import Receipt, check_line, key_bytes
+from manifests.receipt import Receipt
+from manifests.slices import read_manifest
+from manifests.tally import LONGEST, SEAL, Summary, Tally
 
 __all__ = ["LONGEST", "Header", "ManifestReader", "ManifestWriter", "Summary", "prove_line", "read_manifest"]
-
-LONGEST = 4 << 20
-"""Bytes of a line."""
-
-_SEAL = b'{"seal":'
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What a whole manifest says, counted and recomputed from its lines; it exists only for a valid seal."""
-
-    header: Header
-    count: int
-    """Receipt lines."""
-    bytes: int
-    """Sum of the sizes of all objects, versions included."""
-    root: str
-    """Of the tree over the lines."""
-    census_root: str
-    """Of the tree over what the lines say was listed, to be compared with `header.census.root`."""
-    kinds: Mapping[str, int]
-    evidence: Mapping[str, int]
-    """Lines by evidence level, skipped ones left out."""
-    skipped: Mapping[str, int]
-    """Skipped lines by reason."""
-    losses: Mapping[str, int]
-    """Losses by name."""
-    sha256: str
-    """Of the whole file."""
-
-    @property
-    def checkpoint(self) -> tree.Checkpoint:
-        """The root in portable form."""
-        return tree.Checkpoint(job=self.header.job, count=self.count, root=self.root)
-
-
-class _Tally:
-    """Everything that is counted line by line; writer and reader count the same way."""
-
-    def __init__(self, header: Header, line: bytes) -> None:
-        self.header = header
-        self.sha256 = hashlib.sha256(line + b"\n")
-        self.root = tree.Root()
-        self.census = tree.Root()
-        self.bytes = 0
-        self.kinds: Counter[str] = Counter()
-        self.evidence: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
-        self.losses: Counter[str] = Counter()
-        self._key = b""
-        self._order = -1
-        self._archive = header.archive
-
-    def add(self, line: Mapping[str, Any], data: bytes) -> None:
-        check_line(line, archive=self._archive)
-        key, order = key_bytes(line), line.get("order", 0)
-        if key <= self._key and (key < self._key or order <= self._order):
-            raise FormatError("out of order, or twice there", rule="3.4, order")
-        self._key, self._order = key, order
-        self.sha256.update(data + b"\n")
-        self.root.add(data)
-        self.census.add(census_leaf_of(line))
-        kind = line["kind"]
-        self.kinds[kind] += 1
-        if kind == "skipped":
-            self.skipped[line["reason"]] += 1
-        else:
-            self.evidence[line["evidence"]] += 1
-            if kind == "object":
-                self.bytes += line["size"]
-        if "losses" in line:
-            self.losses.update(loss["name"] for loss in line["losses"])
-
-    def seal(self) -> bytes:
-        return canonical.dumps(
-            {
-                "seal": {
-                    "bytes": self.bytes,
-                    "count": self.root.count,
-                    "root": self.root.digest().hex(),
-                    "sha256": self.sha256.hexdigest(),
-                }
-            }
-        )
-
-    def summary(self, seal: bytes) -> Summary:
-        whole = self.sha256.copy()
-        whole.update(seal + b"\n")
-        return Summary(
-            header=self.header,
-            count=self.root.count,
-            bytes=self.bytes,
-            root=self.root.digest().hex(),
-            census_root=self.census.digest().hex(),
-            kinds=dict(self.kinds),
-            evidence=dict(self.evidence),
-            skipped=dict(self.skipped),
-            losses=dict(self.losses),
-            sha256=whole.hexdigest(),
-        )
 
 
 class ManifestWriter:
@@ -134,7 +32,7 @@ class ManifestWriter:
             raise FileExistsError(f"{path} exists already and a manifest is never overwritten")
         self._path = path
         self._part = path.with_name(f"{path.name}.part")
-        self._tally = _Tally(header, line)
+        self._tally = Tally(header, line)
         self._file: BinaryIO = create_private(self._part)
         self._file.write(line + b"\n")
 
@@ -183,14 +81,14 @@ class ManifestReader:
             self.header = Header.from_line(first)
         except ManifestError as error:
             raise self._placed(error) from error
-        self._tally = _Tally(self.header, first)
+        self._tally = Tally(self.header, first)
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The receipts as their members: the fast way through a million lines."""
         tally, load = self._tally, canonical.load_object
         for data in self._lines:
             try:
-                if data.startswith(_SEAL):
+                if data.startswith(SEAL):
                     self._finish(data)
                     return
                 line = load(data)
@@ -212,11 +110,10 @@ class ManifestReader:
         return self._summary
 
     def _finish(self, data: bytes) -> None:
-        if data != self._tally.seal():
-            raise SealError("the seal does not fit the lines above it", rule="3.5")
+        summary = self._tally.summary(data)
         if next(self._lines, None) is not None:
             raise SealError("something follows the seal", rule="3.6, seal")
-        self._summary = self._tally.summary(data)
+        self._summary = summary
 
     def _split(self, stream: Readable) -> Iterator[bytes]:
         tail = b""
@@ -237,14 +134,6 @@ class ManifestReader:
 
     def _placed(self, error: ManifestError) -> ManifestError:
         return type(error)(error.message, file=self._name, line=self._number, rule=error.rule)
-
-
-def read_manifest(stream: Readable, name: str = "manifest.jsonl") -> Summary:
-    """Read a manifest to its end and return what it says; any refusal is a ManifestError with line and rule."""
-    reader = ManifestReader(stream, name)
-    for _ in reader.lines():
-        pass
-    return reader.summary
 
 
 def prove_line(
