@@ -22,6 +22,8 @@ COMMANDS = (
     "restore",
     "diff",
     "proof",
+    "drill",
+    "canary",
     "report",
     "runbook",
     "keygen",

@@ -71,7 +71,8 @@ def _base(earlier: Sequence[Record], state: State) -> Record | None:
     """The drill to compare with: the last one; for a full drill the last full one, whose listing has every digest."""
     known = [one for one in earlier if one.listing_sha256]
     full = [one for one in known if one.scope.kind == "full"]
-    return (full if full and state.turn is None else known or [None])[-1]
+    chosen = full if full and state.turn is None else known
+    return chosen[-1] if chosen else None
 
 
 def _canaries(context: Context, state: State, out: proof.FindingsFile) -> Flock | None:

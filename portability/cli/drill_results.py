@@ -1,0 +1,223 @@
+"""What a drill, its quote, its status and its schedule look like: text for people, verdict first, and records for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from portability.cli.results import Row, block, fact_lines, headline, page
+from portability.cli.words import duration, each, number, size_text, table
+from portability.outcome import printable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from portability.drill.finish import Drilled
+    from portability.drill.record import Amount, Drift, Quote, Record, Sample, TimeToLeave
+    from portability.drill.schedule import Schedule
+    from portability.drill.status import DrillStatus
+
+
+def quote_text(quote: Quote) -> str:
+    """One line, said before the first byte moves."""
+    parts = [
+        f"{number(quote.objects)} things, {size_text(quote.bytes)}",
+        f"{size_text(quote.egress_bytes)} leave the host in about {number(quote.requests)} requests",
+        f"{size_text(quote.disk_bytes)} of room needed",
+    ]
+    parts += [f"about {duration(quote.seconds)}"] if quote.seconds is not None else []
+    parts += [f"{amount} {currency}" for currency, amount in quote.money.items()]
+    return "; ".join(parts)
+
+
+def drill_text(drilled: Drilled) -> str:
+    record = drilled.record
+    score = record.score
+    rows: list[Row] = [
+        ("found", *_amount(record.found)),
+        ("moved", *_amount(record.moved)),
+        ("proven", *_amount(record.proven), "restored elsewhere, read back and equal"),
+        ("not proven", *_amount(record.not_proven)),
+        ("skipped", number(sum(record.skipped.values())), "", each(record.skipped)),
+        ("lost attributes", number(sum(record.lost.values())), "", each(record.lost)),
+    ]
+    if record.canaries:
+        rows.append(("canaries", number(record.canaries.intact), "", f"intact, of {number(record.canaries.planted)}"))
+    marks = [
+        (name, _percent(getattr(score, name).percent))
+        for name in ("completeness", "integrity", "fidelity", "restorability")
+    ]
+    facts = [("source", record.source), ("kept in", str(drilled.folder)), ("root", record.root)]
+    facts += [("history", f"{drilled.head} (its newest line, for paper)")]
+    facts += [("signed by", record.key), ("next due", record.next_due)]
+    facts.append(("removed", f"{number(drilled.removed)} scratch files, all that this drill wrote there"))
+    return page(
+        headline(record.verdict.proven, "PROVEN", "NOT PROVEN"),
+        _sentence(record),
+        table(rows),
+        table(marks, right=frozenset({1})),
+        block("Findings", [f"  {printable(one.sentence)}" for one in record.findings]),
+        block("Since the last drill", _drift(record.drift)),
+        block("Time to leave", _leaving(record.time_to_leave)),
+        fact_lines(facts),
+        *(f"  ! {printable(warning)}" for warning in drilled.warnings),
+        f"  → {_next_step(drilled)}",
+    )
+
+
+def drill_records(drilled: Drilled) -> Iterator[dict[str, Any]]:
+    yield {
+        "type": "drill",
+        "folder": str(drilled.folder),
+        "history_head": drilled.head,
+        "removed": drilled.removed,
+        "warnings": list(drilled.warnings),
+        **drilled.record.model_dump(mode="json"),
+    }
+
+
+def _next_step(drilled: Drilled) -> str:
+    folder = drilled.folder
+    if drilled.record.verdict.proven:
+        return f"keep the history line and the root on paper; a report to sign: portability report {folder}"
+    return f"look at {folder / 'findings.csv'}, ask the host, then drill again"
+
+
+def _sentence(record: Record) -> str:
+    took = duration(record.score.milliseconds / 1000)
+    scope = _sampled(record.scope.sample) if record.scope.sample else "everything that the source lists"
+    also = f", of a selection: {record.scope.selection}" if record.scope.selection else ""
+    return f"exit drill {record.id} of {printable(record.job)}: {scope}{printable(also)}; {took}"
+
+
+def _sampled(sample: Sample) -> str:
+    cover = sample.cover
+    return (
+        f"a sample of {number(sample.drawn)} of {number(sample.of)} objects (seed {sample.seed}): with "
+        f"{sample.confidence_percent} % confidence fewer than {number(sample.fewer_than)} of {number(sample.of)} objects are "
+        f"damaged; drill {cover.drills} of {cover.of_drills} of this rotation, which has proven {number(cover.covered)} of "
+        f"{number(cover.of)} so far"
+    )
+
+
+def _drift(drift: Drift | None) -> list[str]:
+    if drift is None:
+        return []
+    rows: list[Row] = [("compared with", drift.since, "", "by " + drift.compared)]
+    rows += [(name, *_amount(getattr(drift, name))) for name in ("appeared", "changed", "attributes", "disappeared")]
+    return table(rows)
+
+
+def _leaving(leaving: TimeToLeave | None) -> list[str]:
+    if leaving is None:
+        return []
+    span = f"{duration(leaving.low_seconds)} to {duration(leaving.high_seconds)}"
+    lines = [f"  likely {duration(leaving.likely_seconds)} ({span}), at {size_text(leaving.bytes_per_second)}/s"]
+    lines += [f"  {one.fits}: {one.en} ({one.source})" for one in leaving.deadlines if one.fits is not None]
+    if leaving.notice:
+        lines.append(f"  calendar after a notice on {leaving.notice}; this is no legal advice:")
+        lines += [f"    {day.date}  {day.en}" for day in leaving.calendar]
+    return [printable(line) for line in lines]
+
+
+def _amount(amount: Amount) -> tuple[str, str]:
+    return number(amount.objects), size_text(amount.bytes)
+
+
+def _percent(value: float | None) -> str:
+    return "nothing to count" if value is None else f"{value:.2f} %"
+
+
+def status_text(status: DrillStatus) -> str:
+    last = status.last
+    if last is None:
+        head, told = headline(False, "", "NEVER DRILLED"), "no drill of this job is in its history"
+    elif status.clock:
+        head = headline(False, "", "CLOCK WRONG")
+        told = f"the last drill is dated {last.ended}, later than this machine's clock: its age cannot be known"
+    elif status.overdue:
+        head, told = (
+            headline(False, "", "OVERDUE"),
+            f"the last drill was {_age(status.age)} ago; one was due {status.due}",
+        )
+    else:
+        head = headline(last.verdict.proven, "PROVEN", "NOT PROVEN")
+        told = f"the last drill was {_age(status.age)} ago; the next one is due {status.due}"
+    facts = [("last drill", f"{last.id}, {'PROVEN' if last.verdict.proven else 'NOT PROVEN'}" if last else "none")]
+    facts += [("findings", ", ".join(one.problem for one in last.findings))] if last else []
+    facts += [("drills", str(status.drills)), ("history", status.head)]
+    step = "  → portability drill --job FILE"
+    if status.running:
+        facts.append(("now", "a drill is running"))
+        step = ""
+    elif status.unfinished:
+        facts.append(("interrupted", f"{status.unfinished}: the same command goes on with it"))
+    elif status.exit_code == 0:
+        step = ""
+    if status.clock:
+        step = "  → set this machine's clock; if it is right, it was wrong on the day of that drill: drill once more"
+    return page(head, told, fact_lines(facts), step)
+
+
+def status_records(status: DrillStatus) -> Iterator[dict[str, Any]]:
+    last = status.last
+    yield {
+        "type": "drill-status",
+        "last": last.id if last else None,
+        "ended": last.ended if last else None,
+        "proven": last.verdict.proven if last else None,
+        "findings": {one.problem: one.count for one in last.findings} if last else {},
+        "age_seconds": round(status.age.total_seconds()) if status.age is not None else None,
+        "due": status.due or None,
+        "overdue": status.overdue,
+        "clock": status.clock,
+        "running": status.running,
+        "unfinished": status.unfinished,
+        "drills": status.drills,
+        "history_head": status.head,
+        "exit_code": status.exit_code,
+    }
+
+
+def _age(age: timedelta | None) -> str:
+    if age is None:
+        return "?"
+    return f"{age.days} days" if age.days >= 2 else duration(age.total_seconds())
+
+
+def not_due_text(due: datetime) -> str:
+    return f"{click.style('NOT DUE', fg='green', bold=True)}\nthe next drill is due {due.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """The three of them, each with what to do with it; nothing is installed."""
+    name = schedule.name
+    return "\n".join(
+        [
+            f"# Linux with systemd: save the two units, then: systemctl daemon-reload && systemctl enable --now {name}.timer",
+            f"# /etc/systemd/system/{name}.service (add User= and the credentials' EnvironmentFile=)",
+            schedule.service,
+            f"# /etc/systemd/system/{name}.timer",
+            schedule.timer,
+            "# Any Unix with cron: add this line with crontab -e",
+            schedule.cron,
+            "",
+            f"# Windows: save this as {name}.xml (UTF-16), then: {schedule.task_command}",
+            schedule.task,
+        ]
+    ).rstrip()
+
+
+def schedule_records(schedule: Schedule) -> Iterator[dict[str, Any]]:
+    yield {
+        "type": "schedule",
+        "name": schedule.name,
+        "service": schedule.service,
+        "timer": schedule.timer,
+        "cron": schedule.cron,
+        "task": schedule.task,
+        "task_command": schedule.task_command,
+    }
