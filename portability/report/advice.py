@@ -125,7 +125,7 @@ _MIGRATION_GOOD = (
 )
 _MIGRATION_BAD = (
     N_("Do not close the account at the outgoing host, and do not ask it to erase anything."),
-    N_("Look at the differences on the next page; the file made with --details names each of them."),
+    N_("Look at the differences on the next page; the details file names each of them."),
     N_("Mend what they name, then run the same command again: it brings what is missing."),
     N_("Then make this report again."),
 )
@@ -145,7 +145,7 @@ _ARCHIVE_GOOD = (
 _ARCHIVE_BAD = (
     N_("Do not rely on this copy, and do not erase any other one."),
     N_("Check the other copies; restore only from one that is intact."),
-    N_("The file made with --details names every file that differs."),
+    N_("The details file names every file that differs."),
 )
 _DRILL_GOOD = (
     _PAPER,

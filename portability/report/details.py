@@ -129,9 +129,8 @@ def details(path: Path | None, pseudonyms: Pseudonyms | None) -> Iterator[Sink]:
                 writer.writerow([row.type, row.name, *map(_cell, values)])
 
             yield write
-            text.flush()
+            text.detach()  # flushed, and the file stays open for its publication
             publish(file, part, path)
-            text.detach()
     except FileExistsError as error:
         raise UsageError(f"{path} exists already", hint="name another file: nothing is overwritten") from error
     finally:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from portability.errors import PlaceError
 from portability.report import vocabulary
 from portability.report.advice import advice, headline, summary
-from portability.report.charts import LIGHT, PAGE
+from portability.report.charts import FAIR, GOOD, LIGHT, PAGE, POOR
 from portability.report.language import Language, Words
 from portability.report.model import Report
 from portability.report.pictures import folder_name, pictures
@@ -20,17 +20,22 @@ from portability.report.runbook import EXIT_CODES, Runbook, reference_kind
 from portability.report.shown import place
 
 
+MARKS = {"good": GOOD, "fair": FAIR, "poor": POOR}
+
+
 def report_html(report: Report, language: Language, *, paper: bool = False) -> str:
     """The page; with `paper` the drawings have colours of their own, because no style sheet reaches into them in a PDF."""
-    words = Words(language)
+    words, colors = Words(language), LIGHT if paper else PAGE
+    told = headline(report, words)
     return _page(
         "report.html.j2",
         words,
         report=report,
-        headline=headline(report, words),
+        headline=told,
+        mark_color=colors[MARKS[told.mark]],
         summary=summary(report, words),
         advice=advice(report, words),
-        charts=pictures(report, words, LIGHT if paper else PAGE),
+        charts=pictures(report, words, colors),
         folder_name=functools.partial(folder_name, words=words),
         reason=functools.partial(vocabulary.reason, words),
     )
