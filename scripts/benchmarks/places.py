@@ -92,6 +92,19 @@ def place(location: Location, name: str) -> Place:
     return Place(location=location, remote=f"{name}:{path}", settings=settings)
 
 
+def open_credentials(location: Location) -> dict[str, str]:
+    """What the other peers are told of a place's credentials: environment variables of the SDKs, or a key file."""
+    found = resolve(location.credentials)
+    if location.scheme == "sftp":
+        return {"key_file": str(found.key_file)} if found.key_file else {}
+    secret = found.secret_access_key.reveal() if found.secret_access_key else ""
+    said = {"AWS_ACCESS_KEY_ID": found.access_key_id or "", "AWS_SECRET_ACCESS_KEY": secret}
+    return {
+        **{name: value for name, value in said.items() if value},
+        "AWS_REGION": location.option("region", "us-east-1"),
+    }
+
+
 class Stage:
     """Servers over one scratch folder. The data is one tree on it, which every kind of source serves."""
 

@@ -5,38 +5,59 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import servers
+from benchmarks.cases import Case
+from benchmarks.contenders import LEVELS, RCLONE_FLAGS, Measure, versions
 
-from benchmarks.contenders import OURS, PROOFS, RCLONE_FLAGS, Measure
-
-HEAD = ("case", "load", "who", "wall s", "CPU s", "peak MiB (largest)", "wall ratio", "CPU ratio")
+HEAD = ("case", "load", "who", "wall s", "CPU s", "peak MiB (largest)", "wall ratio", "CPU ratio", "goal")
 READING = """\
-Told as median [least - most] of whole processes in turn (A B A B). Ratio: our median by rclone's; below 1 we are ahead. \
-CPU: user + system of the client's whole process tree. Peak: the sum of the resident memory of all its processes, shared \
-pages counted each time, and the largest process."""
+Told as median [least - most] of whole processes in turn (A B A B). Ratio: our median by the contender's; below 1 we are \
+ahead. Goal: our wall (and CPU) by the best peer's. CPU: user + system of the client's whole process tree. Peak: the sum \
+of the resident memory of all its processes, shared pages counted each time, and the largest process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    case: str
+    """What was measured of one case: the first contender is ours."""
+
+    case: Case
     load: str
-    ours: tuple[Measure, ...]
-    rclone: tuple[Measure, ...]
+    measures: Mapping[str, tuple[Measure, ...]]
+
+    def ratios(self, peer: str) -> tuple[float | None, float | None]:
+        """Our medians by a peer's: wall and CPU."""
+        mine, other = (self.measures[name] for name in (next(iter(self.measures)), peer))
+        return (
+            _ratio([one.wall for one in mine], [one.wall for one in other]),
+            _ratio([one.cpu for one in mine], [one.cpu for one in other]),
+        )
+
+    def goal(self) -> str:
+        """The goal and whether it was met by the best peer's figures."""
+        if self.case.wall is None:
+            return ""
+        ratios = [self.ratios(peer) for peer in list(self.measures)[1:]]
+        said = []
+        for at, (name, limit) in enumerate((("wall", self.case.wall), ("CPU", self.case.cpu))):
+            found = max((ratio[at] for ratio in ratios if ratio[at] is not None), default=None)
+            if limit is not None and found is not None:
+                said.append(f"{name} {limit:.2f}: {'met' if found <= limit else f'missed by {found - limit:.2f}'}")
+        return ", ".join(said)
 
 
 def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     lines = []
     for result in results:
-        wall = _ratio([one.wall for one in result.ours], [one.wall for one in result.rclone])
-        cpu = _ratio([one.cpu for one in result.ours], [one.cpu for one in result.rclone])
-        lines.append((result.case, result.load, "portability", *_told(result.ours), wall, cpu))
-        lines.append(("", "", "rclone", *_told(result.rclone), "", ""))
+        for number, (who, measures) in enumerate(result.measures.items()):
+            if number == 0:
+                lines.append((str(result.case), result.load, who, *_told(measures), "", "", result.goal()))
+            else:
+                ratios = ("-" if ratio is None else f"{ratio:.2f}" for ratio in result.ratios(who))
+                lines.append(("", "", who, *_told(measures), *ratios, ""))
     return lines
 
 
@@ -49,26 +70,26 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 def markdown(results: Sequence[Result], notes: Sequence[str]) -> str:
     lines = ["| " + " | ".join(line) + " |" for line in (HEAD, ("---",) * len(HEAD), *rows(results))]
-    return "\n".join(["# Measured against rclone", "", *lines, "", *(f"- {note}" for note in notes), ""])
+    return "\n".join(["# Measured in turn with its peers", "", *lines, "", *(f"- {note}" for note in notes), ""])
 
 
-def notes(server: str, scratch: str, proof: str, seconds: float) -> list[str]:
-    """All that a reader needs to judge the numbers."""
+def notes(server: str, scratch: str, seconds: float, left_out: Sequence[str]) -> list[str]:
+    """All that a reader needs to judge the numbers, and what was not measured."""
     load = f", load average {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
     flags = "; ".join(f"{name}: {' '.join(words)}" for name, words in RCLONE_FLAGS.items())
-    rclone = subprocess.run([servers.program("rclone"), "version"], capture_output=True, text=True, check=True)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("portability-toolkit", "boto3", "paramiko"))
+    own = ", ".join(f"{name} {version(name)}" for name in ("portability-toolkit", "boto3", "paramiko"))
     machine = (
         f"{_processor()}, {os.cpu_count()} cores shared by client and servers, {platform.system()} {platform.release()}"
     )
+    missing = ["a network's latency (see --latency)", "TLS", "the disks (where the scratch is in memory)", *left_out]
     return [
         f"Machine: {machine}{load}.",
-        f"Versions: {versions}, Python {platform.python_version()}, {rclone.stdout.splitlines()[0]}.",
+        f"Versions: {own}, Python {platform.python_version()}; {'; '.join(versions())}.",
         f"S3 server: {server}. SFTP server: OpenSSH sshd. Scratch: {scratch}. Whole benchmark: {seconds:.0f} s.",
-        f"rclone's flags: {flags}. Ours: the defaults.",
-        f"{OURS} {PROOFS[proof]}",
+        f"rclone's flags: {flags}. The others and ours: the defaults, but OpenSSH with aes128-gcm.",
+        *(f"Level `{name}`: {text}" for name, text in LEVELS.items()),
         READING,
-        "Not measured: a network's latency, TLS, the disks (where the scratch is in memory), servers under other load.",
+        f"Not measured: {', '.join(missing)}.",
     ]
 
 
@@ -84,10 +105,10 @@ def _spread(values: Sequence[float | None]) -> str:
     return f"{statistics.median(known):.2f} [{min(known):.2f} - {max(known):.2f}]" if known else "-"
 
 
-def _ratio(ours: Sequence[float | None], theirs: Sequence[float | None]) -> str:
+def _ratio(ours: Sequence[float | None], theirs: Sequence[float | None]) -> float | None:
     mine = [value for value in ours if value is not None]
     yours = [value for value in theirs if value is not None]
-    return f"{statistics.median(mine) / statistics.median(yours):.2f}" if mine and yours else "-"
+    return statistics.median(mine) / statistics.median(yours) if mine and yours else None
 
 
 def _processor() -> str:
