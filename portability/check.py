@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from connectors import ConnectorError, Describer, Entry, Location, NotFoundError, Stream
+from connectors import BulkRead, BulkSource, ConnectorError, Describer, Entry, Location, NotFoundError, Stream
+from portability.copying import READ
 from portability.fidelity import losses, without
 from portability.links import link
-from portability.move import READ, Work, bucket_for, overlap, retrying
 from portability.outcome import Problem
+from portability.tasks import Work
 from portability.thing import entry_of
 from portability.throttle import Throttled
+from portability.trying import bucket_for, overlap, retrying, share_of
 
 log = logging.getLogger(__name__)
 Level = Literal["listed", "reported", "read"]
@@ -75,19 +77,54 @@ class Checked:
 
 def check(batch: CheckBatch) -> list[Checked]:
     """Look at every thing of the batch, several at once. What cannot be looked at is a difference, never a match."""
-    width = batch.work.connections
-    if width is None:
-        try:
-            width = link(batch.destination).capabilities.connections
-        except ConnectorError:
-            width = 1
-    width = max(1, -(-width // batch.work.shares))
-    return overlap(lambda one: _check(one, batch), batch.checks, width)
-
-
-def _check(one: Check, batch: CheckBatch) -> Checked:
     try:
-        return retrying(lambda: _look(one, batch), batch.work, (batch.destination,))
+        width = share_of(batch.work, link(batch.destination).capabilities.connections)
+    except ConnectorError:
+        width = 1
+    tried = _first_tries(batch, width)
+
+    done = [first for first in tried.values() if isinstance(first, Checked)]
+    seen = {checked.id for checked in done}
+
+    def checked(one: Check) -> Checked:
+        first = tried.get(one.id)
+        return _check(one, batch, first if isinstance(first, ConnectorError) else None)
+
+    return done + overlap(checked, [one for one in batch.checks if one.id not in seen], width)
+
+
+def _first_tries(batch: CheckBatch, width: int) -> dict[int, Checked | ConnectorError]:
+    """By check: what a first try in bulk saw, or the error after which the plain way tries again."""
+    tried: dict[int, Checked | ConnectorError] = {}
+    try:
+        destination = link(batch.destination)
+        if batch.demands != "read" or batch.work.bandwidth.slots or not isinstance(destination, BulkSource):
+            return tried
+        limit = destination.bulk_bytes
+        checks = [
+            one for one in batch.checks if not one.parts and _is_small(one.there, limit) and _obstacle(one) is None
+        ]
+        for number, read in destination.read_many((one.there for one in checks), width):
+            one = checks[number]
+            if isinstance(read, BulkRead):
+                digest = hashlib.sha256(read.body).hexdigest()
+                tried[one.id] = _judged(one, batch, destination, read.entry, (digest, len(read.body)))
+            elif read is not None and read.retryable:
+                tried[one.id] = read
+    except ConnectorError:
+        pass  # the plain way meets it as well, and answers with it
+    except Exception:  # a bug of the lane must not take the batch with it: the plain way looks at the rest
+        log.exception("unexpected error in the bulk lane")
+    return tried
+
+
+def _is_small(entry: Entry, limit: int) -> bool:
+    return entry.kind == "object" and entry.size is not None and entry.size <= limit
+
+
+def _check(one: Check, batch: CheckBatch, failed: ConnectorError | None) -> Checked:
+    try:
+        return retrying(lambda: _look(one, batch), batch.work, (batch.destination,), failed)
     except NotFoundError as error:
         difference = Difference(
             problem="unreadable", expected="", found=f"listed, but not there: {error}", depth="listed"
@@ -101,27 +138,36 @@ def _check(one: Check, batch: CheckBatch) -> Checked:
 
 
 def _look(one: Check, batch: CheckBatch) -> Checked:
-    differences: list[Difference] = []
-    if one.there.kind != one.wanted.kind:
-        return Checked(
-            id=one.id,
-            level="none",
-            differences=(_difference("digest", one.wanted.kind, one.there.kind, "listed"),),
-        )
-    if one.wanted.kind == "object" and one.there.size is not None and one.there.size != one.wanted.size:
-        size = _difference("size", f"{one.wanted.size} bytes", f"{one.there.size} bytes", "listed")
-        return Checked(id=one.id, level="none", differences=(size,))
-    needs_reading = batch.demands == "read" or bool(one.parts)
-    if batch.demands == "listed" and not needs_reading:
+    if (obstacle := _obstacle(one)) is not None:
+        return Checked(id=one.id, level="none", differences=(obstacle,))
+    if batch.demands == "listed" and not one.parts:
         return Checked(id=one.id, level="listed")
     destination = link(batch.destination)
     entry: Entry = destination.describe(one.there) if isinstance(destination, Describer) else one.there
+    return _judged(one, batch, destination, entry)
+
+
+def _obstacle(one: Check) -> Difference | None:
+    """What the listing alone shows to be another thing."""
+    if one.there.kind != one.wanted.kind:
+        return _difference("digest", one.wanted.kind, one.there.kind, "listed")
+    if one.wanted.kind == "object" and one.there.size is not None and one.there.size != one.wanted.size:
+        return _difference("size", f"{one.wanted.size} bytes", f"{one.there.size} bytes", "listed")
+    return None
+
+
+def _judged(
+    one: Check, batch: CheckBatch, destination: Any, entry: Entry, bulk: tuple[str, int] | None = None
+) -> Checked:
+    """Compare what is there with what was put. `bulk`: digest and size of the bytes, where they were read already."""
     if one.wanted.kind == "delete_marker":
         return Checked(id=one.id, level="read")
+    differences: list[Difference] = []
+    needs_reading = batch.demands == "read" or bool(one.parts)
     level: Literal["listed", "reported", "read"] = "listed"
     sha256, size_read = None, 0
     if one.wanted.kind == "object" and needs_reading:
-        sha256, size_read, part = _read(destination, entry, one, batch)
+        sha256, size_read, part = (*bulk, None) if bulk else _read(destination, entry, one, batch)
         if part:
             differences.append(part)
         elif one.sha256 is None and not one.parts:

@@ -14,9 +14,9 @@ from connectors.entry import from_dict
 from connectors.keys import key_bytes, key_text
 from manifests.canonical import time_text
 from portability.errors import PlaceError, UsageError
-from portability.move import Begun, Failure, Moved, PartMoved
 from portability.outcome import Finding
 from portability.store import Store
+from portability.tasks import Begun, Failure, Moved, PartMoved
 from portability.thing import COLUMNS, UNVERSIONED, Thing, dump, mark
 
 NAME = "ledger.sqlite"

@@ -22,6 +22,7 @@ from manifests.manifest import Summary
 from manifests.verdict import judge
 from portability import census as census_phase
 from portability import plan as plan_phase
+from portability.copying import READ
 from portability.engine import on_workers, prepare
 from portability.errors import InterruptedRunError, PlaceError, PortabilityError, RefusedError, UsageError
 from portability.evidence import copy_out
@@ -29,10 +30,10 @@ from portability.job import Job, check, new_id
 from portability.ledger import NAME, Ledger
 from portability.links import link
 from portability.lock import FolderLock, is_held
-from portability.move import READ, Work
 from portability.outcome import Counts, Finding, Outcome, PlanSummary, Status
 from portability.progress import Progress, Silent
 from portability.seal import FILES, MANIFEST, read_back, seal
+from portability.tasks import Work
 from portability.throttle import deadline
 from portability.transfer import Totals, abort_uploads, open_tokens, transfer
 from portability.verify import describe, prove, write_findings

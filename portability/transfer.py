@@ -11,7 +11,10 @@ from connectors import ConnectorError, Multipart
 from portability.job import Job, part_above
 from portability.ledger import Ledger
 from portability.links import link
-from portability.move import (
+from portability.move import move
+from portability.pool import stream
+from portability.progress import Progress
+from portability.tasks import (
     Answer,
     Batch,
     Begin,
@@ -25,10 +28,7 @@ from portability.move import (
     Step,
     Task,
     Work,
-    move,
 )
-from portability.pool import stream
-from portability.progress import Progress
 from portability.thing import Thing
 
 BATCH_TASKS = 32

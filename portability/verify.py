@@ -27,12 +27,12 @@ from portability.job import Level, Policy
 from portability.layout import Layout
 from portability.ledger import PAGE, Ledger
 from portability.links import link
-from portability.move import Work
 from portability.outcome import Counts, Finding, Outcome
 from portability.pool import stream
 from portability.progress import Progress, Silent
 from portability.receipts import entry_of as entry_of_line
 from portability.receipts import lost, stored_path
+from portability.tasks import Work
 from portability.thing import UNVERSIONED, Thing, dump, entry_of
 
 BATCH_THINGS = 32

@@ -30,7 +30,8 @@ from portability.cluster import Scheduler, connected, examine, on_dask
 from portability.errors import PlaceError, UsageError, exit_code
 from portability.job import Job, Policy
 from portability.migrate import migrate
-from portability.move import Batch, move
+from portability.move import move
+from portability.tasks import Batch
 from portability.parcel import Needs, Parcel, carry, marked, needs, unfit
 from portability.throttle import Timetable
 from portability.verify import verify

@@ -18,7 +18,7 @@ from connectors import Entry, Posix
 from connectors.keys import key_bytes
 from portability.errors import EvidenceError, PlaceError
 from portability.ledger import PAGE, Ledger
-from portability.move import Begun, Failure, Moved, PartMoved
+from portability.tasks import Begun, Failure, Moved, PartMoved
 from portability.outcome import Finding
 from portability.thing import UNVERSIONED, mark
 
