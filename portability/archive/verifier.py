@@ -27,15 +27,14 @@ from portability.archive.verifier_manifest import (
     CHECKPOINT,
     MANIFEST,
     Decrypt,
+    Marks,
     PayloadMarks,
     Scan,
+    Scanning,
     check_checkpoint,
     check_plaintexts,
     compare,
     missing_from,
-    new_secret,
-    scan,
-    scan_local,
     sealed_batches,
 )
 from portability.archive.verifier_match import Counts, Matcher
@@ -52,7 +51,7 @@ FINGERPRINT_TEXT = {
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}", re.ASCII)
 _BESIDE = 4 << 20
-"""Bytes of a manifest from which on it is read in a process of its own."""
+"""Bytes of a manifest from which on others read it while files are hashed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +188,8 @@ class _Archive:
         self._workers = workers
         self._demands = demands
         self._lists = Lists(tree, findings)
-        self._listed = PayloadMarks(new_secret())
+        self._marks = Marks()
+        self._listed = PayloadMarks(self._marks)
         self._encrypted = False
         self._needs: tuple[str, ...] = ()
 
@@ -202,33 +202,31 @@ class _Archive:
             findings.add("V10", "an archive holds everything; nothing is ever fetched", "fetch.txt")
         scanning = self._start_scan()
         matcher = Matcher(findings, self._workers, unlisted_rule)
-        matcher.run(tree.walk(), self._lists.listed(self._listed.add))
+        matcher.run(tree.runs() if isinstance(tree, LocalTree) else tree.walk(), self._lists.listed(self._listed.add))
         self._lists.check_merged()
         members = bagit.parse_bag_info(read_small(tree, bagit.BAG_INFO) or b"", findings.problem)
         check_oxum(members, matcher.counts, findings)
-        summary = self._check_evidence(scanning())
+        summary = self._check_evidence(scanning.finish() if scanning else None)
         signature = self._check_signature()
         return self._result(matcher.counts, summary, signature)
 
-    def _start_scan(self) -> Callable[[], Scan | None]:
-        """Begin to read the manifest; the result is asked for when the files are hashed."""
-        tree, secret = self._tree, self._listed.secret
-        size = _size(tree, MANIFEST)
+    def _start_scan(self) -> Scanning | None:
+        """Begin to read the manifest; a long one is read while the files are hashed."""
+        tree, size = self._tree, _size(self._tree, MANIFEST)
         if size is None:
-            self._encrypted = _size(tree, ENCRYPTED) is not None
+            size = _size(tree, ENCRYPTED)
+            self._encrypted = size is not None
             if not self._encrypted or self._demands.decrypt is None:
-                return lambda: None
-        if isinstance(tree, LocalTree) and size is not None and size >= _BESIDE:
-            return self._workers.submit(scan_local, tree.folder, MANIFEST, secret).result
-
-        def here() -> Scan:
-            try:
-                with self._open_manifest() as stream:
-                    return scan(stream, secret, encrypted=self._encrypted)
-            except OSError as error:
-                return Scan(error=ManifestError(f"cannot be read: {error}"))
-
-        return here
+                return None
+        try:
+            stream = self._open_manifest()
+        except OSError as error:
+            self._findings.add("V19", f"the manifest cannot be read: {error}", MANIFEST)
+            return None
+        beside = isinstance(tree, LocalTree) and (size or 0) >= _BESIDE
+        scanning = Scanning(stream, self._marks, self._workers, encrypted=self._encrypted, beside=beside)
+        self._workers.meanwhile = scanning.go_on
+        return scanning
 
     def _open_manifest(self) -> BinaryIO:
         if not self._encrypted:
@@ -241,7 +239,7 @@ class _Archive:
         """V19, V20."""
         findings = self._findings
         if scanned is None:
-            if not self._encrypted:
+            if not self._encrypted and not findings.counts["V19", Severity.REJECT]:
                 findings.add("V19", "there is no manifest", MANIFEST)
             return None
         if scanned.summary is None:
@@ -249,7 +247,15 @@ class _Archive:
             findings.add("V19", f"{error.message} (rule: {error.rule})", MANIFEST, line=error.line)
             return None
         check_checkpoint(read_small(self._tree, CHECKPOINT), scanned.summary, findings)
-        compare(scanned, self._listed, self._open_manifest, self._lists.again, findings, encrypted=self._encrypted)
+        compare(
+            scanned,
+            self._listed.found,
+            self._marks,
+            self._open_manifest,
+            self._lists.again,
+            findings,
+            encrypted=self._encrypted,
+        )
         self._needs = self._check_bases(scanned)
         if self._encrypted and self._demands.decrypt is not None:
             self._check_plaintexts(self._demands.decrypt)
@@ -280,7 +286,7 @@ class _Archive:
             problem = self._problem_of(base)
             if problem is None:
                 lists = Lists(base, Findings("archive"))
-                if count := missing_from(marks, lists.again(), self._listed.secret):
+                if count := missing_from(marks, lists.again(), self._marks):
                     problem = f"does not hold {count} of the files that are said to be there"
             if problem:
                 self._findings.add("V20", f"the archive which this delta refers to {problem}", MANIFEST, found=archive)

@@ -12,7 +12,7 @@ from manifests.bagit import Severity
 from portability.archive.verifier_findings import Findings
 from portability.archive.verifier_hashing import Workers
 from portability.archive.verifier_lists import read_small
-from portability.archive.verifier_match import Counts, Listed, Matcher
+from portability.archive.verifier_match import Counts, Matcher, in_runs
 from portability.archive.verifier_names import Folds, broken_name, merged
 from portability.archive.verifier_tree import FILE, Node, Tree
 
@@ -40,7 +40,7 @@ def verify_foreign(tree: Tree, findings: Findings, workers: Workers) -> Counts:
         return "V13" if tags and not _LIST.fullmatch(path) and path != "fetch.txt" else None
 
     matcher = Matcher(findings, workers, unlisted)
-    matcher.run(nodes, (listed[path] for path in sorted(listed)))
+    matcher.run(nodes, in_runs((path, *listed[path]) for path in sorted(listed)))
     counts = matcher.counts
     info = read_small(tree, bagit.BAG_INFO)
     if info is not None:
@@ -89,14 +89,15 @@ def _as_found(listed: dict[str, str], present: set[str]) -> dict[str, str]:
     return found
 
 
-def _by_path(lists: dict[str, dict[str, str]]) -> dict[str, Listed]:
+def _by_path(lists: dict[str, dict[str, str]]) -> dict[str, tuple[tuple[str, ...], str]]:
+    """Algorithms and digests of each path."""
     digests: dict[str, list[tuple[str, str]]] = {}
     for name, listed in sorted(lists.items()):
         algorithm = name.removesuffix(".txt").rpartition("-")[2].lower()
         for path, digest in listed.items():
             digests.setdefault(path, []).append((algorithm, digest))
     return {
-        path: Listed(path, tuple(name for name, _ in found), " ".join(digest for _, digest in found))
+        path: (tuple(name for name, _ in found), " ".join(digest for _, digest in found))
         for path, found in digests.items()
     }
 
@@ -123,8 +124,8 @@ def _check_fetch(
 def _check_names(paths: list[str], findings: Findings) -> None:
     """V17, which only warns here."""
     folds = Folds()
+    folds.add(paths, (path.rpartition("/")[0] for path in paths))
     for path in paths:
-        folds.add(path)
         if broken := broken_name(path):
             findings.add("V17", f"a name that some system refuses or changes ({broken[0]})", path)
     if suspects := folds.suspects():

@@ -12,25 +12,43 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from portability.archive.verifier_tree import _BY_HANDLE, LocalTree, NotAFileError, Tree, open_file, open_folder
+from portability.archive.verifier_tree import (
+    _BY_HANDLE,
+    LocalTree,
+    NotAFileError,
+    Tree,
+    joined,
+    open_folder,
+    open_name,
+    regular_size,
+)
 
 BATCH = 500
 LARGE = 4 << 20
 """A file of this size is handed back and gets a batch of its own, so that no core waits for another's queue."""
 
 _BUFFER = 1 << 18  # fits a core's cache
+_SMALL = 1 << 16
 Result = TypeVar("Result")
+
+
+class Run(NamedTuple):
+    """Files of one folder, in order, and the digests which they must have, one for each algorithm, separated by blanks."""
+
+    folder: str
+    names: list[str]
+    digests: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Files and the digests which they must have, one for each algorithm, separated by blanks."""
+    """Files to be hashed together."""
 
     algorithms: tuple[str, ...]
     payload: bool
-    items: list[tuple[str, str]]
+    runs: list[Run]
     whole: bool = False
     """Whether large files are hashed too, not handed back."""
 
@@ -53,45 +71,68 @@ class Hashed:
 
 
 def hash_local(root: Path, batch: Batch) -> Hashed:
-    """Hash a batch of a local folder. Neighbours in a batch mostly share their folder, which is opened once."""
-    found = Hashed(payload=batch.payload)
+    """Hash a batch of a local folder; each folder in it is opened once."""
     if not _BY_HANDLE:
         return hash_tree(LocalTree(root), batch)
-    buffer = bytearray(_BUFFER)
-    view = memoryview(buffer)
-    here, handle = None, -1
-    single = getattr(hashlib, batch.algorithms[0]) if len(batch.algorithms) == 1 else None
-    try:
-        for item in batch.items:
-            path, expected = item
-            folder, _, name = path.rpartition("/")
-            try:
-                if folder != here:
-                    if handle >= 0:
-                        os.close(handle)
-                        here, handle = None, -1
-                    handle = open_folder(root, folder)
-                    here = folder
-                file, stated = open_file(handle, name)
+    found = Hashed(payload=batch.payload)
+    reader = _Reader(batch)
+    for folder, names, digests in batch.runs:
+        try:
+            handle = open_folder(root, folder)
+        except OSError as error:
+            for name in names:
+                _refused(found, joined(folder, name), error)
+            continue
+        try:
+            for name, expected in zip(names, digests, strict=True):
                 try:
-                    if stated >= LARGE and not batch.whole:
-                        found.large.append(item)
-                        continue
-                    count = os.readv(file, [buffer])
-                    if single is not None and count == stated < _BUFFER:
-                        digest, size = single(view[:count], usedforsecurity=False).hexdigest(), count
-                    else:
-                        digest, size = _long(batch.algorithms, lambda: os.readv(file, [buffer]), view, count)  # noqa: B023 - called at once
-                finally:
-                    os.close(file)
-            except OSError as error:
-                _refused(found, path, error)
-            else:
-                _compared(found, path, expected, digest, size)
-    finally:
-        if handle >= 0:
+                    digest, size = reader.read(handle, name)
+                except OSError as error:
+                    _refused(found, joined(folder, name), error)
+                    continue
+                if digest == expected:
+                    found.files += 1
+                    found.octets += size
+                elif digest:
+                    found.wrong.append((joined(folder, name), expected, digest))
+                else:
+                    found.large.append((joined(folder, name), expected))
+        finally:
             os.close(handle)
     return found
+
+
+class _Reader:
+    """Reads files by name in an open folder: four calls to the system for a small one."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._only = getattr(hashlib, batch.algorithms[0]) if len(batch.algorithms) == 1 else None
+        self._piece = bytearray(_SMALL)
+        self._pieces = [self._piece]
+        self._view = memoryview(self._piece)
+
+    def read(self, folder: int, name: str) -> tuple[str, int]:
+        """Digests and size; no digest for a large file that is to be handed back."""
+        file = open_name(folder, name)
+        try:
+            try:
+                count = os.readv(file, self._pieces)
+                # As many bytes as the end is far: a regular file, read whole. FIFOs and sockets cannot seek, folders not be
+                # read, and the end of a device is at zero or beyond the piece. Asking `fstat` would take four times as long.
+                whole = 0 < count < _SMALL and os.lseek(file, 0, os.SEEK_END) == count
+            except OSError:
+                whole = False
+            if whole and self._only is not None:
+                return self._only(self._view[:count], usedforsecurity=False).hexdigest(), count
+            if regular_size(file) >= LARGE and not self._batch.whole:
+                return "", 0
+            os.lseek(file, 0, os.SEEK_SET)
+            buffer = bytearray(_BUFFER)
+            buffers = [buffer]
+            return _long(self._batch.algorithms, lambda: os.readv(file, buffers), memoryview(buffer))
+        finally:
+            os.close(file)
 
 
 def hash_tree(tree: Tree, batch: Batch) -> Hashed:
@@ -99,35 +140,32 @@ def hash_tree(tree: Tree, batch: Batch) -> Hashed:
     found = Hashed(payload=batch.payload)
     buffer = bytearray(_BUFFER)
     view = memoryview(buffer)
-    for path, expected in batch.items:
-        try:
-            with tree.open(path) as stream:
-                read: Callable[[Any], int] = getattr(stream, "readinto")  # noqa: B009 - typeshed has it on subclasses only
-                digest, size = _long(batch.algorithms, lambda: read(buffer), view, read(buffer))  # noqa: B023 - called at once
-        except OSError as error:
-            _refused(found, path, error)
-        else:
-            _compared(found, path, expected, digest, size)
+    for folder, names, digests in batch.runs:
+        for name, expected in zip(names, digests, strict=True):
+            path = joined(folder, name)
+            try:
+                with tree.open(path) as stream:
+                    read: Callable[[Any], int] = getattr(stream, "readinto")  # noqa: B009 - typeshed has it on subclasses only
+                    digest, size = _long(batch.algorithms, lambda: read(buffer), view)  # noqa: B023 - called at once
+            except OSError as error:
+                _refused(found, path, error)
+                continue
+            if digest == expected:
+                found.files += 1
+                found.octets += size
+            else:
+                found.wrong.append((path, expected, digest))
     return found
 
 
-def _long(algorithms: tuple[str, ...], read: Callable[[], int], view: memoryview, count: int) -> tuple[str, int]:
+def _long(algorithms: tuple[str, ...], read: Callable[[], int], view: memoryview) -> tuple[str, int]:
     hashers = [hashlib.new(name, usedforsecurity=False) for name in algorithms]
     size = 0
-    while count:
+    while count := read():
         size += count
         for hasher in hashers:
             hasher.update(view[:count])
-        count = read()
     return " ".join(hasher.hexdigest() for hasher in hashers), size
-
-
-def _compared(found: Hashed, path: str, expected: str, digest: str, size: int) -> None:
-    if digest == expected:
-        found.files += 1
-        found.octets += size
-    else:
-        found.wrong.append((path, expected, digest))
 
 
 def _refused(found: Hashed, path: str, error: OSError) -> None:
@@ -148,6 +186,8 @@ class Workers:
         self._local = isinstance(tree, LocalTree)
         self.count = count or os.cpu_count() or 1
         self._executor: Executor | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
+        """Called now and then while batches are made: other work that goes to the same processes."""
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Start this elsewhere."""
@@ -186,20 +226,38 @@ class Hashing:
     def __init__(self, workers: Workers, settle: Callable[[Hashed], None]) -> None:
         self._workers = workers
         self._settle = settle
-        self._gathered: dict[tuple[tuple[str, ...], bool], list[tuple[str, str]]] = {}
+        self._gathered: dict[tuple[tuple[str, ...], bool], tuple[list[Run], int]] = {}
         self._under_way: dict[Future[Hashed], Batch] = {}
 
     def add(self, path: str, algorithms: tuple[str, ...], digests: str, payload: bool) -> None:
-        items = self._gathered.setdefault((algorithms, payload), [])
-        items.append((path, digests))
-        if len(items) >= BATCH:
-            del self._gathered[algorithms, payload]
-            self._submit(Batch(algorithms=algorithms, payload=payload, items=items))
+        """One file."""
+        folder, _, name = path.rpartition("/")
+        self.add_run(Run(folder, [name], [digests]), algorithms, payload)
+
+    def add_run(self, run: Run, algorithms: tuple[str, ...], payload: bool) -> None:
+        """Files of one folder."""
+        kind = algorithms, payload
+        at = 0
+        while at < len(run.names):
+            runs, count = self._gathered.get(kind, ([], 0))
+            stop = at + BATCH - count
+            part = Run(run.folder, run.names[at:stop], run.digests[at:stop])
+            at, count = at + len(part.names), count + len(part.names)
+            if runs and runs[-1].folder == part.folder:
+                runs[-1].names.extend(part.names)
+                runs[-1].digests.extend(part.digests)
+            else:
+                runs.append(part)
+            if count < BATCH:
+                self._gathered[kind] = runs, count
+            else:
+                self._gathered.pop(kind, None)
+                self._submit(Batch(algorithms=algorithms, payload=payload, runs=runs))
 
     def finish(self) -> None:
         """Hash what is left and wait for everything."""
-        for (algorithms, payload), items in self._gathered.items():
-            self._submit(Batch(algorithms=algorithms, payload=payload, items=items), last=True)
+        for (algorithms, payload), (runs, _) in self._gathered.items():
+            self._submit(Batch(algorithms=algorithms, payload=payload, runs=runs), last=True)
         self._gathered = {}
         while self._under_way:
             self._settle_some()
@@ -208,6 +266,7 @@ class Hashing:
         if last and not self._under_way:  # few files altogether: no process starts for them
             self._settled(self._workers.hash_here(batch), batch)
             return
+        self._workers.meanwhile()
         while len(self._under_way) > 3 * self._workers.count:
             self._settle_some()
         self._under_way[self._workers.hash(batch)] = batch
@@ -218,8 +277,10 @@ class Hashing:
 
     def _settled(self, hashed: Hashed, batch: Batch) -> None:
         self._settle(hashed)
-        for item in hashed.large:
-            alone = Batch(algorithms=batch.algorithms, payload=batch.payload, items=[item], whole=True)
+        for path, digests in hashed.large:
+            folder, _, name = path.rpartition("/")
+            runs = [Run(folder, [name], [digests])]
+            alone = Batch(algorithms=batch.algorithms, payload=batch.payload, runs=runs, whole=True)
             if len(hashed.large) == 1 and not self._under_way:
                 self._settle(self._workers.hash_here(alone))
             else:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import heapq
+import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from itertools import groupby
-from typing import BinaryIO
+from itertools import groupby, islice
+from operator import lt
+from typing import BinaryIO, NamedTuple
 
 from manifests import bagit
 from portability.archive.verifier_findings import Findings
-from portability.archive.verifier_match import Listed
-from portability.archive.verifier_names import Folds, broken_name, merged
+from portability.archive.verifier_hashing import Run
+from portability.archive.verifier_match import Listed, in_runs
+from portability.archive.verifier_names import PLAIN, Folds, broken_name, merged
 from portability.archive.verifier_tree import Tree
 
 ALGORITHMS = ("sha256", "sha512")
@@ -28,6 +32,13 @@ _NEEDS = frozenset(
 """What the tag list of an archive must name."""
 
 _LINE = 1 << 16
+_READ = 1 << 18
+_TOGETHER = 1000
+"""Lines of two lists that are looked at together."""
+
+_PLAIN_LINE = re.compile(rf"^([0-9a-f]{{64}})  (data(?:/{PLAIN})+)\n", re.MULTILINE)
+_Labelled = tuple[str, tuple[str, ...], str]
+"""Path, algorithms, digests."""
 
 
 def unlisted_rule(path: str) -> str | None:
@@ -49,69 +60,158 @@ class Lists:
         self.payload = [name for name in ALGORITHMS if is_there(tree, f"manifest-{name}.txt")]
         self.tags = [name for name in ALGORITHMS if is_there(tree, f"tagmanifest-{name}.txt")]
 
-    def listed(self, payload: Callable[[str, str], None]) -> Iterator[Listed]:
-        """Every listed file in path order; `payload` is told path and SHA-256 of each payload file."""
+    def listed(self, payload: Callable[[bytes], object]) -> Iterator[Listed]:
+        """Every listed file in path order; `payload` is told the lines of the payload list, as SHA-256 and path."""
         named: dict[str, set[str]] = {name: set() for name in self.tags}
         tags = self._joined(self.tags, "tagmanifest")
         tag = next(tags, None)
-        while tag is not None and tag.path < "data/":
-            yield self._noted(tag, named)
+        while tag is not None and tag[0] < "data/":
+            yield from in_runs([self._noted(tag, named)])
             tag = next(tags, None)
-        for line in self._joined(self.payload, "manifest"):
-            if len(line.algorithms) != len(self.payload):
-                self._findings.add("V7", "the payload lists name different files", line.path)
-            self._check_name(line.path)
-            payload(line.path, line.digests[:64])
-            yield line
+        yield from self._payload(payload)
         while tag is not None:
-            yield self._noted(tag, named)
+            yield from in_runs([self._noted(tag, named)])
             tag = next(tags, None)
         lists = {f"manifest-{name}.txt": () for name in self.payload}
         bagit.check_lists(lists, {f"tagmanifest-{name}.txt": paths for name, paths in named.items()}, "archive", self._findings.problem)  # fmt: skip
 
-    def again(self) -> Iterator[tuple[str, str]]:
-        """Path and SHA-256 of the payload list once more, its defects no longer reported."""
+    def again(self) -> Iterator[bytes]:
+        """The lines of the payload list once more, as SHA-256 and path, many at a time; defects are no longer reported."""
         if "sha256" in self.payload:
-            yield from self._read("manifest-sha256.txt", lambda _: None)
+            for block in self._blocks(lambda _: None):
+                yield block.lines
 
     def check_merged(self) -> None:
         """V17 over all payload paths, once all of them passed by."""
         if suspects := self._folds.suspects():
-            for one, other in merged((path for path, _ in self.again()), suspects):
+            paths = (path for block in self._blocks(lambda _: None) for path in block.paths)
+            for one, other in merged(paths, suspects):
                 self._findings.add("V17", "two names that some file system takes for one", other, found=one)
 
-    def _check_name(self, path: str) -> None:
-        self._folds.add(path)
-        if broken := broken_name(path):
-            rule, level = broken
-            self._findings.add("V17", f"a name that some system refuses or changes ({rule})", path, level=level)
+    def _payload(self, told: Callable[[bytes], object]) -> Iterator[Listed]:
+        if self.payload == ["sha256"]:
+            for block in self._blocks(self._findings.problem):
+                yield from self._checked(block, ("sha256",), told)
+            return
+        lines = self._joined(self.payload, "manifest")
+        while some := list(islice(lines, _TOGETHER)):
+            for algorithms, group in groupby(some, key=lambda line: line[1]):
+                members = list(group)
+                if len(algorithms) != len(self.payload):
+                    for path, _, _ in members:
+                        self._findings.add("V7", "the payload lists name different files", path)
+                block = _Block.of([(path, digests) for path, _, digests in members])
+                yield from self._checked(block, algorithms, told)
 
-    def _noted(self, line: Listed, named: dict[str, set[str]]) -> Listed:
+    def _checked(self, block: _Block, algorithms: tuple[str, ...], told: Callable[[bytes], object]) -> Iterator[Listed]:
+        """Marks and names (V17) of lines that pass by; then the lines by folder."""
+        told(block.lines)
+        if not block.plain:
+            self._check_names(block.paths)
+        folders = [path[: path.rfind("/")] for path in block.paths]
+        self._folds.add(block.paths, folders)
+        at = 0
+        for folder, group in groupby(folders):
+            stop, start = at + sum(1 for _ in group), len(folder) + 1
+            names = [path[start:] for path in block.paths[at:stop]]
+            yield Listed(algorithms, Run(folder, names, block.digests[at:stop]))
+            at = stop
+
+    def _check_names(self, paths: list[str]) -> None:
+        for path in paths:
+            if broken := broken_name(path):
+                rule, level = broken
+                self._findings.add("V17", f"a name that some system refuses or changes ({rule})", path, level=level)
+
+    def _noted(self, line: _Labelled, named: dict[str, set[str]]) -> _Labelled:
         # Only what check_lists asks for is remembered: a hostile tag list may be as long as it likes.
-        if line.path in _NEEDS:
-            for name in line.algorithms:
-                named[name].add(line.path)
+        if line[0] in _NEEDS:
+            for name in line[1]:
+                named[name].add(line[0])
         return line
 
-    def _joined(self, algorithms: list[str], kind: str) -> Iterator[Listed]:
-        files = [(name, f"{kind}-{name}.txt") for name in algorithms]
-        if len(files) == 1:
-            only = (files[0][0],)
-            return (Listed(path, only, digest) for path, digest in self._read(files[0][1], self._findings.problem))
-        return _grouped(heapq.merge(*(self._labelled(name, file) for name, file in files)))
+    def _joined(self, algorithms: list[str], kind: str) -> Iterator[_Labelled]:
+        """Path, algorithms and digests of each line of several lists, in path order."""
+        lines = heapq.merge(*(self._labelled(name, f"{kind}-{name}.txt") for name in algorithms))
+        for path, group in groupby(lines, key=lambda line: line[0]):
+            members = list(group)
+            yield path, tuple(name for _, name, _ in members), " ".join(digest for _, _, digest in members)
 
     def _labelled(self, algorithm: str, file: str) -> Iterator[tuple[str, str, str]]:
-        return ((path, algorithm, digest) for path, digest in self._read(file, self._findings.problem))
-
-    def _read(self, file: str, report: bagit.Report) -> Iterator[tuple[str, str]]:
         with self._tree.open(file) as stream:
-            yield from bagit.read_list(lines_of(stream), file, report)
+            for path, digest in bagit.read_list(lines_of(stream), file, self._findings.problem):
+                yield path, algorithm, digest
+
+    def _blocks(self, report: bagit.Report) -> Iterator[_Block]:
+        """The lines of the payload list, many at a time."""
+        number, last = 0, b""
+        with self._tree.open(bagit.PAYLOAD_LIST) as stream:
+            for data in _blocks_of(stream):
+                block = _plain_block(data, last)
+                if block is not None:
+                    number += len(block.paths)
+                else:
+                    lines = list(lines_of(io.BytesIO(data)))
+                    block = _slow_block(lines, number, last, report)
+                    number += len(lines)
+                if block.paths:
+                    last = block.lines[block.lines.rfind(b"\n", 0, -1) + 1 :]
+                    yield block
 
 
-def _grouped(lines: Iterator[tuple[str, str, str]]) -> Iterator[Listed]:
-    for path, group in groupby(lines, key=lambda line: line[0]):
-        members = list(group)
-        yield Listed(path, tuple(name for _, name, _ in members), " ".join(digest for _, _, digest in members))
+class _Block(NamedTuple):
+    """Good lines of the payload list, in order."""
+
+    paths: list[str]
+    digests: list[str]
+    lines: bytes
+    """SHA-256 and path of each, as the list spells them."""
+    plain: bool = False
+    """Whether it is known already that all names keep S1 to S9."""
+
+    @classmethod
+    def of(cls, lines: list[tuple[str, str]]) -> _Block:
+        spelled = "".join([f"{digests[:64]}  {path}\n" for path, digests in lines])
+        return cls([path for path, _ in lines], [digests for _, digests in lines], spelled.encode())
+
+
+def _plain_block(data: bytes, last: bytes) -> _Block | None:
+    """Lines of which one look shows that all of them keep every rule; None if that is not so certain."""
+    try:
+        found = _PLAIN_LINE.findall(data.decode())
+    except UnicodeDecodeError:
+        return None
+    if len(found) != data.count(b"\n") or not data.endswith(b"\n"):  # each match is a whole line: is each line a match?
+        return None
+    digests, paths = map(list, zip(*found, strict=True))
+    if paths[0].encode() <= last[66:-1] or not all(map(lt, paths, islice(paths, 1, None))):
+        return None
+    return _Block(paths, digests, data, plain=True)
+
+
+def _slow_block(lines: list[bytes], number: int, last: bytes, report: bagit.Report) -> _Block:
+    """The good ones among these lines; `number` stand above them, the last good one of those is `last`."""
+    before = [last] if last else []
+
+    def placed(problem: bagit.Problem) -> None:
+        report(replace(problem, line=(problem.line or 0) + number - len(before)))
+
+    read = bagit.read_list([*before, *lines], bagit.PAYLOAD_LIST, placed)
+    return _Block.of(list(islice(read, len(before), None)))
+
+
+def _blocks_of(stream: BinaryIO) -> Iterator[bytes]:
+    """Whole lines; only what follows the last LF, or belongs to a line that is far too long, has no LF at its end."""
+    held = b""
+    while data := stream.read(_READ):
+        end = data.rfind(b"\n") + 1
+        if end or len(held) >= _LINE:
+            yield held + data[:end]
+            held = data[end:]
+        else:
+            held += data
+    if held:
+        yield held
 
 
 def lines_of(stream: BinaryIO) -> Iterator[bytes]:

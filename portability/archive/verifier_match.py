@@ -4,23 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from manifests.bagit import Severity
 from portability.archive.verifier_findings import Findings
-from portability.archive.verifier_hashing import Hashed, Hashing, Workers
+from portability.archive.verifier_hashing import Hashed, Hashing, Run, Workers
 from portability.archive.verifier_names import Strays, is_litter
-from portability.archive.verifier_tree import FILE, LINK, SPECIAL, Node
+from portability.archive.verifier_tree import FILE, LINK, SPECIAL, Leaves, Node, joined
 
 _ODD = {LINK: "a link", SPECIAL: "a device, FIFO or socket"}
 
 
 class Listed(NamedTuple):
-    """A line of the lists: a path and its digest by each algorithm, separated by blanks."""
+    """Lines of the lists that stand together: names in one folder, in order, and their digests by each algorithm."""
 
-    path: str
     algorithms: tuple[str, ...]
-    digests: str
+    files: Run
+
+
+class _Ahead:
+    """What is listed, seen from its front: whole runs while everything is as listed, else file by file."""
+
+    def __init__(self, runs: Iterator[Listed]) -> None:
+        self._runs = runs
+        self._at = 0
+        self.listed: Listed | None = None
+        self.path: str | None = None
+        self.next_run()
+
+    def next_run(self) -> None:
+        """On to the next run; `path` is None when there is none."""
+        self.listed = next(self._runs, None)
+        self._at = -1
+        self.path = None
+        if self.listed is not None:
+            self.next()
+
+    def next(self) -> None:
+        """On to the next file."""
+        if self.listed is None:
+            return
+        folder, names, _ = self.listed.files
+        self._at += 1
+        if self._at < len(names):
+            self.path = joined(folder, names[self._at])
+        else:
+            self.next_run()
+
+    def run(self, folder: str) -> Run | None:
+        """The run in front, if it is one of this folder and none of it was passed yet."""
+        listed = self.listed
+        return listed.files if listed is not None and not self._at and listed.files.folder == folder else None
+
+    @property
+    def digests(self) -> str:
+        return self.listed.files.digests[self._at] if self.listed is not None else ""
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        return self.listed.algorithms if self.listed is not None else ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,39 +94,55 @@ class Matcher:
         self._unlisted = unlisted
         self._strays = Strays()
 
-    def run(self, nodes: Iterable[Node], listed: Iterator[Listed]) -> None:
+    def run(self, nodes: Iterable[Node | Leaves], listed: Iterator[Listed]) -> None:
         """Both in path order. Code points and UTF-8 bytes sort alike."""
-        add = self._hashing.add
-        wanted = next(listed, None)
-        for path, kind, _ in nodes:
-            if not (path.isascii() or _is_utf8(path)):  # no list can name it, and it would upset the order
-                self._findings.add("V11", "a name that is not UTF-8", path)
-                continue
-            while wanted is not None and wanted[0] < path:
-                self._missing(wanted)
-                wanted = next(listed, None)
-            if kind != FILE:
-                self._odd(path, kind)
-            if wanted is not None and wanted[0] == path:
-                payload = self._count(path)
-                if kind == FILE:
-                    add(path, wanted[1], wanted[2], payload)
-                wanted = next(listed, None)
-            elif kind == FILE:
-                self._found_unlisted(path)
-        while wanted is not None:
-            self._missing(wanted)
-            wanted = next(listed, None)
+        ahead = _Ahead(listed)
+        for found in nodes:
+            if isinstance(found, Leaves):
+                rest = self._together(found, ahead)
+                for name in found.names[rest:]:
+                    self._one(joined(found.folder, name), FILE, ahead)
+            else:
+                self._one(found.path, found.kind, ahead)
+        while ahead.path is not None:
+            self._missing(ahead)
         self._match_strays()
         self._hashing.finish()
         self._strays.close()
 
-    def _count(self, path: str) -> bool:
+    def _together(self, found: Leaves, ahead: _Ahead) -> int:
+        """Pass the files of a folder that are listed just like that; how many there were."""
+        at = 0
+        while (run := ahead.run(found.folder)) is not None and at < len(found.names):
+            if found.names[at : at + len(run.names)] != run.names:
+                break
+            self._hashing.add_run(run, ahead.algorithms, self._count(found.folder + "/", len(run.names)))
+            at += len(run.names)
+            ahead.next_run()
+        return at
+
+    def _one(self, path: str, kind: str, ahead: _Ahead) -> None:
+        if not (path.isascii() or _is_utf8(path)):  # no list can name it, and it would upset the order
+            self._findings.add("V11", "a name that is not UTF-8", path)
+            return
+        while ahead.path is not None and ahead.path < path:
+            self._missing(ahead)
+        if kind != FILE:
+            self._odd(path, kind)
+        if ahead.path == path:
+            payload = self._count(path)
+            if kind == FILE:
+                self._hashing.add(path, ahead.algorithms, ahead.digests, payload)
+            ahead.next()
+        elif kind == FILE:
+            self._found_unlisted(path)
+
+    def _count(self, path: str, number: int = 1) -> bool:
         payload = path.startswith("data/")
         if payload:
-            self.counts.payload_listed += 1
+            self.counts.payload_listed += number
         else:
-            self.counts.tag_listed += 1
+            self.counts.tag_listed += number
         return payload
 
     def _found_unlisted(self, path: str) -> None:
@@ -101,12 +160,14 @@ class Matcher:
         else:
             self._findings.add("V11", "a folder that cannot be listed", path)
 
-    def _missing(self, listed: Listed) -> None:
-        self._count(listed.path)
-        if listed.path.isascii():
-            self._report_missing(listed.path, listed.digests)
+    def _missing(self, ahead: _Ahead) -> None:
+        path, digests = ahead.path or "", ahead.digests
+        self._count(path)
+        if path.isascii():
+            self._report_missing(path, digests)
         else:
-            self._strays.missing(listed.path, " ".join(listed.algorithms), listed.digests)
+            self._strays.missing(path, " ".join(ahead.algorithms), digests)
+        ahead.next()
 
     def _report_missing(self, path: str, digests: str) -> None:
         self.counts.missing += 1
@@ -149,6 +210,16 @@ class Matcher:
             add("V15", f"cannot be read: {reason}", path)
         for path in hashed.unsafe:
             add("V11", "became a link or a special file while it was verified", path)
+
+
+def in_runs(lines: Iterable[tuple[str, tuple[str, ...], str]]) -> Iterator[Listed]:
+    """Paths in order with their algorithms and digests, gathered by folder."""
+    for (folder, algorithms), group in groupby(lines, key=lambda line: (line[0].rpartition("/")[0], line[1])):
+        start = len(folder) + 1 if folder else 0
+        members = list(group)
+        yield Listed(
+            algorithms, Run(folder, [path[start:] for path, _, _ in members], [digests for _, _, digests in members])
+        )
 
 
 def _is_utf8(path: str) -> bool:

@@ -19,6 +19,7 @@ _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) 
 _FILE = _READ | getattr(os, "O_NONBLOCK", 0)  # a FIFO that took a file's place must not make us wait for its writer
 _FOLDER = _READ | getattr(os, "O_DIRECTORY", 0)
 _LINKS = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})  # what systems say of a link (FreeBSD: EMLINK)
+_NO_FILE = _LINKS | {errno.ENXIO}  # the last one: a socket
 
 
 class Node(NamedTuple):
@@ -30,6 +31,15 @@ class Node(NamedTuple):
     """`file`, `link`, `special` (device, FIFO, socket) or `unreadable`."""
     size: int | None = None
     """As listed, where it costs nothing."""
+
+
+class Leaves(NamedTuple):
+    """A folder that holds nothing but files: nearly all of them are in such folders, and are compared together."""
+
+    folder: str
+    """Relative; empty for the tree itself."""
+    names: list[str]
+    """In order."""
 
 
 class NotAFileError(OSError):
@@ -53,19 +63,33 @@ class LocalTree:
         self.folder = folder
 
     def walk(self) -> Iterator[Node]:
-        levels = [iter(self._names(""))]
+        for found in self.runs():
+            if isinstance(found, Leaves):
+                yield from (Node(joined(found.folder, name), FILE) for name in found.names)
+            else:
+                yield found
+
+    def runs(self) -> Iterator[Node | Leaves]:
+        """The same, a folder at once where it holds only files."""
+        top = self._names("")
+        levels = [iter(top if isinstance(top, list) else ())]
         prefixes = [""]
+        if isinstance(top, Leaves):
+            yield top
         while levels:
             prefix = prefixes[-1]
             for name, kind in levels[-1]:
-                if kind:
-                    yield Node(prefix + name, kind)
-                    continue
                 path = prefix + name
+                if kind:
+                    yield Node(path, kind)
+                    continue
                 try:
                     names = self._names(path)
                 except OSError as error:
                     yield Node(path[:-1], _kind_of(error))
+                    continue
+                if isinstance(names, Leaves):
+                    yield names
                     continue
                 levels.append(iter(names))
                 prefixes.append(path)
@@ -84,15 +108,26 @@ class LocalTree:
         finally:
             os.close(handle)
 
-    def _names(self, prefix: str) -> list[tuple[str, str]]:
+    def _names(self, prefix: str) -> Leaves | list[tuple[str, str]]:
         """What a folder holds, with its kind; a folder has a slash at its end, where byte order wants it, and no kind."""
-        handle = open_folder(self.folder, prefix.rstrip("/")) if _BY_HANDLE else None
+        folder = prefix.rstrip("/")
+        handle = open_folder(self.folder, folder) if _BY_HANDLE else None
         try:
-            with os.scandir(self.folder / prefix if handle is None else handle) as entries:
-                return sorted(map(_described, entries))
+            with os.scandir(self.folder / prefix if handle is None else handle) as listed:
+                entries = list(listed)
+            names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+            if len(names) == len(entries):
+                names.sort()
+                return Leaves(folder, names)
+            return sorted(map(_described, entries))
         finally:
             if handle is not None:
                 os.close(handle)
+
+
+def joined(folder: str, name: str) -> str:
+    """The path of a name in a folder; the folder of the tree itself is empty."""
+    return f"{folder}/{name}" if folder else name
 
 
 def _described(entry: os.DirEntry[str]) -> tuple[str, str]:
@@ -130,17 +165,30 @@ def open_folder(root: Path, path: str) -> int:
 
 def open_file(folder: int, name: str) -> tuple[int, int]:
     """A handle on a regular file of this folder, and its size; NotAFileError for anything else."""
+    handle = open_name(folder, name)
     try:
-        handle = os.open(name, _FILE, dir_fd=folder)
+        return handle, regular_size(handle)
+    except OSError:
+        os.close(handle)
+        raise
+
+
+def open_name(folder: int, name: str) -> int:
+    """A handle on what has this name in a folder: no link and no socket, but perhaps a device, a FIFO or a folder."""
+    try:
+        return os.open(name, _FILE, dir_fd=folder)
     except OSError as error:
-        if error.errno in {*_LINKS, errno.ENXIO}:  # the last one: a socket
+        if error.errno in _NO_FILE:
             raise NotAFileError(error.errno, "a link or a special file stands there") from error
         raise
+
+
+def regular_size(handle: int) -> int:
+    """The size of a regular file; NotAFileError for anything else."""
     state = os.fstat(handle)
     if not stat.S_ISREG(state.st_mode):
-        os.close(handle)
         raise NotAFileError(errno.EINVAL, "a special file stands there")
-    return handle, state.st_size
+    return state.st_size
 
 
 def _open_by_path(root: Path, path: str) -> int:

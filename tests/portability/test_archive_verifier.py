@@ -23,7 +23,7 @@ from manifests.verdict import Signature
 from portability.archive import verifier_hashing
 from portability.archive.verifier import VerifierResult, verify_bag, verify_tree
 from portability.archive.verifier_findings import KEPT, Finding
-from portability.archive.verifier_tree import LocalTree, Node
+from portability.archive.verifier_tree import Leaves, LocalTree, Node
 from portability.errors import PlaceError, UsageError
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="links and FIFOs of POSIX")
@@ -300,9 +300,9 @@ def test_a_link_that_takes_a_files_place_after_the_listing_is_not_followed(
 ) -> None:
     outside = tmp_path / "outside"
     shutil.copytree(archive / "data" / "files" / "labo", outside)
-    listed = LocalTree.walk
+    listed = LocalTree.runs
 
-    def walk(tree: LocalTree) -> Iterator[Node]:
+    def runs(tree: LocalTree) -> Iterator[Node | Leaves]:
         yield from list(listed(tree))
         victim = archive / "data" / "files" / "labo" / "0042.hl7"
         if swap == "folder":
@@ -312,7 +312,7 @@ def test_a_link_that_takes_a_files_place_after_the_listing_is_not_followed(
             victim.unlink()
             victim.symlink_to(outside / victim.name) if swap == "file" else os.mkfifo(victim)
 
-    monkeypatch.setattr(LocalTree, "walk", walk)
+    monkeypatch.setattr(LocalTree, "runs", runs)
     result = verify_bag(archive, mode="archive")
     assert result.exit_code == 6
     assert "data/files/labo/0042.hl7" in {found.path for found in result.findings if found.rule in {"V11", "V15"}}
