@@ -19,27 +19,21 @@ from connectors.errors import (
     CorruptedError,
     FullError,
     InvalidKeyError,
-    LocationError,
     NotFoundError,
     UnsupportedError,
 )
 from connectors.keys import check_file_path, key_bytes, key_text
 from connectors.location import Location
 from connectors.protocols import Capabilities, Stream
-from connectors.sftp import listing, session
+from connectors.sftp import listing, options
 from connectors.sftp import wire as sftp
+from connectors.sftp.opening import converse
 from connectors.sftp.problems import BROKEN, translated
 from connectors.sftp.reading import FileStream
 from connectors.sftp.remote import Remote
-from connectors.sftp.wire import Attributes, StatusError, Wire
+from connectors.sftp.wire import Attributes, StatusError
 from connectors.streams import BytesStream, blocks
 
-OPTIONS = {
-    "known_hosts": "a known_hosts file to use instead of ~/.ssh/known_hosts and the system's",
-    "connections": "channels that the server likes at once; 8 if not given",
-    "timeout": "seconds to wait for an answer; 60 if not given",
-    "links": "any: also write links that are absolute or lead out of the root",
-}
 _IN_FLIGHT = 1 << 22  # bytes sent and not yet confirmed
 _LONGEST_PATH = 4000  # PATH_MAX is 4096 nearly everywhere
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,7 +45,7 @@ class Sftp:
     def __init__(self, location: Location, remote: Remote) -> None:
         self._location = location
         self._host = location.url
-        self._connections = positive(location, "connections", 8)
+        self._connections = options.connections(location)
         self._remote: Remote | None = remote
         self._on_file_system = remote.on_file_system
         self._left_partials = False
@@ -391,22 +385,12 @@ class Sftp:
 def open_remote(location: Location) -> Remote:
     """A channel of its own, at the root."""
     with translated(location.url):
-        channel = session.Channel(location)
+        wire = converse(location)
         try:
-            return Remote(Wire(channel), location.url, location.path)
+            return Remote(wire, location.url, location.path)
         except BaseException:
-            channel.close()
+            wire.close()
             raise
-
-
-def positive(location: Location, name: str, default: int) -> int:
-    try:
-        value = int(location.option(name, str(default)))
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise LocationError(f"the option {name} is a whole number from 1", host=location.url)
-    return value
 
 
 def _seconds(entry: Entry) -> int | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import paramiko
-
 from connectors.errors import (
     ConnectorError,
     CorruptedError,
@@ -19,8 +17,12 @@ from connectors.errors import (
 )
 from connectors.sftp import wire
 
-BROKEN = (paramiko.SSHException, EOFError, OSError, wire.ProtocolError)
+BROKEN = (EOFError, OSError, wire.ProtocolError)
 """After one of these the channel is of no further use."""
+
+
+def describe(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -42,7 +44,7 @@ def translated(host: str, key: str | None = None) -> Iterator[None]:
             cause="timeout",
         ) from error
     except BROKEN as error:
-        cause = str(error) or type(error).__name__
+        cause = describe(error)
         raise UnavailableError(f"the connection broke: {cause}", host=host, key=key, cause=cause) from error
 
 

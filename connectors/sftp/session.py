@@ -1,15 +1,9 @@
-"""SSH connections: host keys checked, people recognised, one connection shared by the connectors of a process."""
+"""SSH connections by paramiko: host keys checked, people recognised, one connection shared by the connectors of a process."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import fnmatch
 import getpass
-import hashlib
-import hmac
 import logging
-import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,9 +14,13 @@ from typing import cast
 import paramiko
 
 from connectors.credentials import Credentials, resolve
-from connectors.errors import LocationError, PermissionDeniedError, UnavailableError
+from connectors.errors import PermissionDeniedError, UnavailableError
 from connectors.location import Location
 from connectors.sftp.buffers import Pipe, Socket
+from connectors.sftp.hostkeys import Known, check_host_key, known_keys
+from connectors.sftp.options import identity, seconds
+from connectors.sftp.problems import describe
+from connectors.sftp.program import DEFAULT_KEYS
 
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")  # one pass of the AES unit instead of AES and a MAC
 _CHANNELS = 8
@@ -31,7 +29,7 @@ _WINDOW = 1 << 26
 _PACKET = 1 << 18
 _KEEPALIVE = 30
 _LOG = "connectors.sftp.transport"
-_DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+
 
 # paramiko reports broken connections as errors with tracebacks; we raise them, and a log line more would only alarm.
 logging.getLogger(_LOG).addHandler(logging.NullHandler())
@@ -86,7 +84,10 @@ class Channel:
     def send(self, data: bytes | bytearray) -> None:
         view = memoryview(data)
         while view:
-            sent = self._channel.send(bytes(view[:32704]))  # more than a packet holds would only be copied again
+            try:
+                sent = self._channel.send(bytes(view[:32704]))  # more than a packet holds would only be copied again
+            except paramiko.SSHException as error:
+                raise ConnectionError(describe(error)) from error
             if not sent:
                 raise EOFError("the channel is closed")
             view = view[sent:]
@@ -113,38 +114,15 @@ class Channel:
                 self._connection.transport.join(5)
 
 
-def seconds(location: Location) -> float:
-    """The option `timeout`."""
-    try:
-        value = float(location.option("timeout", "60"))
-    except ValueError:
-        value = 0
-    if not 0 < value < float("inf"):
-        raise LocationError("the option timeout is a number of seconds, such as timeout=60", host=location.url)
-    return value
-
-
-def describe(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
 def _pool(location: Location) -> _Pool:
-    # A forked child has the parent's sockets but not its threads: it connects anew.
-    key = (
-        os.getpid(),
-        location.host,
-        location.port,
-        location.user,
-        location.credentials,
-        location.option("known_hosts"),
-    )
+    key = identity(location)
     with _pools_lock:
         return _pools.setdefault(key, _Pool())
 
 
 def _connect(location: Location) -> paramiko.Transport:
     host, port, timeout = location.host.strip("[]"), location.port or 22, seconds(location)
-    known = list(_known_keys(location, host.lower() if port == 22 else f"[{host.lower()}]:{port}"))
+    known = list(known_keys(location))
     credentials = resolve(location.credentials)
     try:
         sock = socket.create_connection((host, port), timeout)
@@ -164,11 +142,12 @@ def _connect(location: Location) -> paramiko.Transport:
         try:
             transport.start_client(timeout=timeout)
             transport.set_keepalive(_KEEPALIVE)
+            shown = transport.get_remote_server_key()
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise UnavailableError(
                 f"{host} port {port} did not begin an SSH conversation: {describe(error)}", host=location.url
             ) from error
-        _check_host_key(location, transport.get_remote_server_key(), known)
+        check_host_key(location, shown.get_name(), shown.asbytes(), known)
         _authenticate(location, transport, credentials)
     except BaseException:
         transport.close()
@@ -177,115 +156,12 @@ def _connect(location: Location) -> paramiko.Transport:
     return transport
 
 
-def _prefer(transport: paramiko.Transport, known: list[_Known]) -> None:
+def _prefer(transport: paramiko.Transport, known: list[Known]) -> None:
     options = transport.get_security_options()
     options.ciphers = sorted(options.ciphers, key=lambda name: _CIPHERS.index(name) if name in _CIPHERS else 9)
     # The host is asked first for a key of a kind that we know: a host has several, and another one proves nothing to us.
     kinds = {"rsa-sha2" if one.kind == "ssh-rsa" else one.kind for one in known if not one.revoked}
     options.key_types = sorted(options.key_types, key=lambda name: not name.startswith(tuple(kinds)))
-
-
-# --- host keys -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    kind: str
-    data: bytes
-    revoked: bool
-    where: str
-
-
-def _known_keys(location: Location, name: str) -> Iterator[_Known]:
-    """The keys that known_hosts files hold for a name ("host" or "[host]:port")."""
-    for path in _known_hosts(location):
-        try:
-            lines = path.read_text("utf-8", "replace").splitlines()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise PermissionDeniedError(
-                f"the known hosts in {path} cannot be read: {error}", host=location.url
-            ) from error
-        for number, line in enumerate(lines, 1):
-            words = line.split()
-            marker = words.pop(0) if words and words[0].startswith("@") else ""
-            if (
-                len(words) < 3
-                or words[0].startswith("#")
-                or marker not in {"", "@revoked"}
-                or not _names(words[0], name)
-            ):
-                continue
-            try:
-                data = base64.b64decode(words[2], validate=True)
-            except binascii.Error:
-                continue
-            yield _Known(kind=words[1], data=data, revoked=bool(marker), where=f"{path} line {number}")
-
-
-def _known_hosts(location: Location) -> list[Path]:
-    named = location.option("known_hosts")
-    return (
-        [Path(named).expanduser()]
-        if named
-        else [Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts")]
-    )
-
-
-def _names(patterns: str, name: str) -> bool:
-    if patterns.startswith("|1|"):
-        try:
-            salt, digest = (base64.b64decode(part) for part in patterns[3:].split("|"))
-        except (ValueError, binascii.Error):
-            return False
-        return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
-    found = False
-    for pattern in patterns.lower().split(","):
-        negated = pattern.startswith("!")
-        literal = pattern.removeprefix("!").replace(
-            "[", "[[]"
-        )  # here brackets stand around a host, not a character set
-        if fnmatch.fnmatchcase(name, literal):
-            if negated:
-                return False
-            found = True
-    return found
-
-
-def _check_host_key(location: Location, key: paramiko.PKey, known: list[_Known]) -> None:
-    data, kind = key.asbytes(), key.get_name()
-    trusted = [one for one in known if not one.revoked]
-    shown = f"{kind} {_fingerprint(data)}"
-    if any(one.revoked and one.data == data for one in known):
-        raise PermissionDeniedError(
-            f"the key of {location.host} ({shown}) is revoked in your known hosts", host=location.url
-        )
-    if any(one.data == data for one in trusted):
-        return
-    where = _known_hosts(location)[0]
-    name = (
-        location.host.lower()
-        if location.port in {None, 22}
-        else f"[{location.host.strip('[]').lower()}]:{location.port}"
-    )
-    line = f"{name} {kind} {base64.b64encode(data).decode()}"
-    if trusted:
-        old = "; ".join(f"{one.kind} {_fingerprint(one.data)} ({one.where})" for one in trusted)
-        raise PermissionDeniedError(
-            f"THE HOST KEY OF {name} HAS CHANGED: it shows {shown}, known is {old}. Somebody may be listening in, or the "
-            f"server was set up anew. Ask its operator; if the new key is right, replace the old line by: {line}",
-            host=location.url,
-        )
-    raise PermissionDeniedError(
-        f"the host key of {name} is not known: {shown}. Compare this fingerprint with the one its operator gives you; "
-        f"if it is the same, add this line to {where}: {line}",
-        host=location.url,
-    )
-
-
-def _fingerprint(data: bytes) -> str:
-    return "SHA256:" + base64.b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
 
 
 # --- people --------------------------------------------------------------------------------------------------------
@@ -341,7 +217,7 @@ def _keys(location: Location, credentials: Credentials, tried: list[str]) -> Ite
         agent.close()
     if credentials.agent:
         return
-    for name in _DEFAULT_KEYS:
+    for name in DEFAULT_KEYS:
         path = Path("~/.ssh").expanduser() / name
         if path.is_file():
             try:

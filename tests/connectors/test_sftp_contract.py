@@ -1,6 +1,7 @@
 """The SFTP host keeps the contract at OpenSSH's server and, as far as that can, at `rclone serve sftp`."""
 
 import uuid
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -10,15 +11,25 @@ from connectors.registry import connect
 from connectors.testing.contract import ConnectorContract
 
 
+def by(transport, location):
+    return replace(location, options={**location.options, "transport": transport})
+
+
 class TestSshd(ConnectorContract):
+    transport = "ssh"
+
     @pytest.fixture
     def location(self, sshd):
         self.seen_from_here = sshd.on_disk
-        return sshd.place()
+        return by(self.transport, sshd.place())
 
     def residue(self, location):
         folder = self.seen_from_here(location) / PARTIAL_FOLDER
         return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+class TestSshdByParamiko(TestSshd):
+    transport = "paramiko"
 
 
 class TestRclone(TestSshd):

@@ -11,9 +11,11 @@ from connectors.errors import ConnectorError, PermissionDeniedError
 from connectors.registry import connect
 
 
-@pytest.fixture
-def location(sshd):
-    return sshd.place()
+@pytest.fixture(params=["auto", "paramiko"])
+def location(sshd, request):
+    """With the ssh program in the way, the same is said as without."""
+    place = sshd.place()
+    return replace(place, options={**place.options, "transport": request.param})
 
 
 def refused(location, error=PermissionDeniedError):
@@ -25,7 +27,7 @@ def refused(location, error=PermissionDeniedError):
 
 
 def with_known(location, path):
-    return replace(location, options={"known_hosts": str(path)})
+    return replace(location, options={**location.options, "known_hosts": str(path)})
 
 
 def opens(location):
@@ -94,7 +96,7 @@ def test_a_revoked_host_key_is_refused_though_it_is_known(sshd, location, tmp_pa
 def test_the_persons_own_known_hosts_are_the_default(sshd, location, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    plain = replace(location, options={})
+    plain = replace(location, options={"transport": location.option("transport")})
     assert str(tmp_path / ".ssh" / "known_hosts") in refused(plain)
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "known_hosts").write_text(sshd.known_hosts.read_text())

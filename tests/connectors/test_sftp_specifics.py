@@ -414,6 +414,7 @@ def test_a_folder_that_cannot_be_read_is_an_error_and_never_empty(odd):
 
 
 def test_connections_are_shared_and_end_with_their_last_user(location):
+    location = replace(location, options={**location.options, "transport": "paramiko"})
     first, second = connect(location), connect(location)
     (pool,) = [pool for key, pool in session._pools.items() if key[2] == location.port and pool.connections]
     assert [one.users for one in pool.connections] == [2]
