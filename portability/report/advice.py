@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from portability.report.language import N_, Words
 from portability.report.model import Report
+from portability.report.vocabulary import PROBLEMS, named, reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ def _summary(report: Report, words: Words) -> list[tuple[str, dict[str, str]]]:
     state, kind = report.verdict.state, report.kind
     if state == "unfinished":
         return [(N_("The run was not finished. What follows is what it counted so far; nothing of it is proven."), {})]
+    if kind == "drill" and not report.verdict.proven:
+        return [(N_("This drill does not show that everything could leave this host today. The findings say why."), {})]
     if state == "altered":
         if kind == "archive":
             return [(N_("The archive is altered or incomplete. Do not rely on this copy."), {})]
@@ -108,6 +111,15 @@ def advice(report: Report, words: Words) -> list[str]:
     return [words.text(step) for step in steps]
 
 
+def reasons(report: Report, words: Words) -> list[tuple[str, bool]]:
+    """Why it is not proven; with False a sentence of another program's, which stands in English."""
+    if report.kind == "drill":
+        failing = [one for one in report.findings if one.fails]
+        return [(f"{named(words, PROBLEMS, one.problem)} ({words.number(one.count)}).", True) for one in failing]
+    told = [(sentence, reason(words, sentence)) for sentence in report.verdict.reasons]
+    return [(sentence if known is None else known, known is not None) for sentence, known in told]
+
+
 def _sampled(report: Report) -> bool:
     return report.drill is not None and report.drill.scope.kind == "sample"
 
@@ -154,7 +166,7 @@ _DRILL_GOOD = (
     N_("Hold the next drill when it is due: what is true today is not true for ever."),
 )
 _DRILL_BAD = (
-    N_("Today you could not leave this host with everything. Do not close anything, and do not erase anything."),
     N_("Look at the findings on the next page, and ask the host about those that are its own."),
+    N_("Until they are explained, close nothing and erase nothing."),
     N_("Hold the drill again as soon as they are mended."),
 )

@@ -14,7 +14,7 @@ from portability.evidence import local_folder
 from portability.ledger import NAME
 from portability.outcome import printable
 from portability.report.details import Pseudonyms, Row, Sink, nowhere
-from portability.report.model import Report
+from portability.report.model import Report, Verdict
 from portability.report.of_archive import of_archive
 from portability.report.of_drill import of_drill, without_names
 from portability.report.of_evidence import MANIFEST, of_evidence
@@ -42,7 +42,7 @@ def gather(request: Request, now: datetime, sink: Sink = nowhere) -> Report:
     """The report; `sink` gets the details. PlaceError, UsageError for a place that holds nothing to report on; ManifestError,
     EvidenceError for damage that leaves nothing to be said.
     """
-    report = _gathered(request, time_text(now), sink)
+    report = _no_less_than_read(_gathered(request, time_text(now), sink))
     for folder in report.folders:
         if folder.name is not None:
             label = str(folder.number)
@@ -63,6 +63,15 @@ def gather(request: Request, now: datetime, sink: Sink = nowhere) -> Report:
             ),
         )
     return without_names(report)
+
+
+def _no_less_than_read(report: Report) -> Report:
+    """A job may demand less than bytes that were read back; no report prints that as proven."""
+    below = {level: report.levels[level] for level in ("listed", "reported") if report.levels.get(level)}
+    if not report.verdict.proven or not below:
+        return report
+    told = ", ".join(f"{count} {level}" for level, count in sorted(below.items()))
+    return replace(report, verdict=Verdict(state="not-proven", exit_code=3, reasons=(f"evidence below read: {told}",)))
 
 
 def _gathered(request: Request, made: str, sink: Sink) -> Report:

@@ -25,7 +25,8 @@ NARROW, WIDE = "\u202f", "\u00a0"
 """Spaces that no line is broken at."""
 
 _UNITS = {"fr": ("o", "ko", "Mo", "Go", "To", "Po"), "en": ("B", "kB", "MB", "GB", "TB", "PB")}
-_PAUSES = ((re.compile(r" (?=[;!?%])"), NARROW), (re.compile(r" (?=:(?:\s|$))"), WIDE), (re.compile(r"(?<=«) | (?=»)"), WIDE))  # fmt: skip
+_PAUSES = ((re.compile(r" (?=[;!?]|%(?!\())"), NARROW), (re.compile(r" (?=:(?:\s|$))"), WIDE), (re.compile(r"(?<=«) | (?=»)"), WIDE))  # fmt: skip
+_APOSTROPHE = re.compile(r"(?<=\w)'(?=\w)")
 
 
 def N_(text: str) -> str:  # noqa: N802 - the name that gettext's tools look for
@@ -51,10 +52,10 @@ def catalogue(language: Language) -> gettext.NullTranslations:
 
 
 def _spaced(text: str) -> str:
-    """French sets narrow spaces before its high punctuation, which nobody types."""
+    """French has spaces of its own before high punctuation, and a round apostrophe, which nobody types."""
     for pause, space in _PAUSES:
         text = pause.sub(space, text)
-    return text
+    return _APOSTROPHE.sub("’", text)
 
 
 class Words:

@@ -87,11 +87,15 @@ def _counted(base: Report, result: VerifierResult, text: str, credentials: str |
     if not broken or base.verdict.state != "altered":
         return report
     # What was proven when the archive was closed is not there any more; the lines of these files are not known one by one.
+    things = max(0, report.proven.things - broken)
+    octets = report.proven.bytes if result.encrypted else min(report.proven.bytes, result.counts.payload_bytes)
+    left = Amount(things=report.found.things - things, bytes=report.found.bytes - octets)
     return replace(
         report,
         lost=report.lost + result.counts.missing,
-        proven=replace(report.proven, things=max(0, report.proven.things - broken)),
-        not_proven=replace(report.not_proven, things=min(report.found.things, report.not_proven.things + broken)),
+        proven=Amount(things=things, bytes=octets),
+        not_proven=left,
+        levels={**report.levels, "read": things, "none": report.levels.get("none", 0) + report.proven.things - things},
     )
 
 
@@ -99,8 +103,8 @@ def _verdict(result: VerifierResult) -> Verdict:
     reasons = result.verdict.reasons if result.verdict else ()
     if result.mode == "bag":
         reason = "a bag of another program: its lists can be checked, and it says nothing of what was at the source"
-        state = "altered" if result.exit_code else "not-proven"
-        return Verdict(state="altered" if state == "altered" else "not-proven", exit_code=result.exit_code or 3, reasons=(reason,))  # fmt: skip
+        code = result.exit_code or 3
+        return Verdict(state="altered" if result.exit_code else "not-proven", exit_code=code, reasons=(reason,))
     if not result.exit_code:
         return Verdict(state="proven", exit_code=0)
     if not reasons:

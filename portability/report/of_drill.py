@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
+from manifests import signing
+from manifests.digests import file_sha256
+from manifests.statement import Statement
 from portability.drill import record
+from portability.drill.finish import STATEMENT
 from portability.drill.folder import Drills
 from portability.drill.record import Record
 from portability.errors import EvidenceError
@@ -26,6 +31,7 @@ def of_drill(folder: Path, *, made: str, sink: Sink) -> Report:
         Finding(problem=one.problem, count=one.count, fails=one.fails, facts=dict(one.facts)) for one in told.findings
     )
     _rows(folder, sink)
+    asked = told.scope.sample.drawn if told.scope.sample else told.found.objects
     nameless = tuple(one.model_copy(update={"name": None}) for one in told.folders)
     return Report(
         kind="drill",
@@ -47,7 +53,7 @@ def of_drill(folder: Path, *, made: str, sink: Sink) -> Report:
         moved=_amount(told.moved),
         proven=_amount(told.proven),
         not_proven=_amount(told.not_proven),
-        lost=max(0, told.moved.objects - told.proven.objects - told.not_proven.objects),
+        lost=max(0, asked - told.moved.objects),
         selection=told.scope.selection,
         levels=dict(told.levels),
         skipped=dict(told.skipped),
@@ -56,11 +62,25 @@ def of_drill(folder: Path, *, made: str, sink: Sink) -> Report:
         findings=findings,
         root=told.root,
         manifest_sha256=told.manifest_sha256,
-        signature=Signature(state="not checked" if told.key else "absent", fingerprint=told.key),
+        signature=_signature(folder, told),
         drill=told.model_copy(update={"folders": nameless}),
         history_head=_head(drills, told),
         trend=_trend(drills, told),
     )
+
+
+def _signature(folder: Path, told: Record) -> Signature:
+    """Whether the key that the record names signed a statement about this very record."""
+    if not told.key:
+        return Signature()
+    try:
+        data, armoured = ((folder / name).read_bytes() for name in (STATEMENT, f"{STATEMENT}.sig"))
+    except FileNotFoundError:
+        return Signature(state="absent", fingerprint=told.key)
+    examined = signing.examine(armoured, io.BytesIO(data), signing.STATEMENT, {told.key})
+    about = Statement.from_bytes(data).is_about(file_sha256(folder / record.NAME))
+    state = examined.state.value if about else "invalid"
+    return Signature(state=state, fingerprint=examined.fingerprint or "")
 
 
 def _amount(told: record.Amount) -> Amount:

@@ -146,8 +146,10 @@ def _trend_time(report: Report, words: Words, colors: Mapping[str, str]) -> Mark
 
 
 def _dates(report: Report, words: Words) -> list[Tick]:
-    places = sorted({0, len(report.trend) - 1})
-    return [Tick(at=place, shown=words.short_day(_date(report.trend[place].id))) for place in places]
+    days = {words.short_day(_date(one.id)): place for place, one in reversed(list(enumerate(report.trend)))}
+    places = sorted(days.values())
+    ends = {places[0], places[-1]}
+    return [Tick(at=place, shown=day) for day, place in days.items() if place in ends]
 
 
 def _date(drill: str) -> str:

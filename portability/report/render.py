@@ -9,16 +9,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from portability.archive.verifier import FINGERPRINT_TEXT
 from portability.errors import PlaceError
 from portability.report import vocabulary
-from portability.report.advice import advice, headline, summary
+from portability.report.advice import advice, headline, reasons, summary
 from portability.report.charts import FAIR, GOOD, LIGHT, PAGE, POOR
 from portability.report.language import Language, Words
 from portability.report.model import Report
 from portability.report.pictures import folder_name, pictures
 from portability.report.runbook import EXIT_CODES, Runbook, reference_kind
 from portability.report.shown import place
-
 
 MARKS = {"good": GOOD, "fair": FAIR, "poor": POOR}
 
@@ -37,7 +37,9 @@ def report_html(report: Report, language: Language, *, paper: bool = False) -> s
         advice=advice(report, words),
         charts=pictures(report, words, colors),
         folder_name=functools.partial(folder_name, words=words),
-        reason=functools.partial(vocabulary.reason, words),
+        reasons=reasons(report, words),
+        fingerprint_text=FINGERPRINT_TEXT[language],
+        facts=functools.partial(vocabulary.facts, words),
     )
 
 
@@ -101,4 +103,5 @@ def _environment(language: Language) -> Environment:
 
 def groups(text: str, size: int = 8) -> list[str]:
     """A long value in pieces that a person can copy without losing the place."""
-    return [text[at : at + size] for at in range(0, len(text), size)]
+    kind, colon, rest = text.rpartition(":")
+    return [f"{kind}{colon}"] * bool(colon) + [rest[at : at + size] for at in range(0, len(rest), size)]

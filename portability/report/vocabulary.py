@@ -113,6 +113,20 @@ PROBLEMS: Mapping[str, str] = {
     "V22": N_("The signature is absent, invalid or by another key"),
 }
 
+FACTS: Mapping[str, str] = {
+    "of": N_("out of %(value)s"),
+    "rule": N_("rule %(value)s"),
+    "differing": N_("differing: %(value)s"),
+    "left_out": N_("left out: %(value)s"),
+    "before_objects": N_("before: %(value)s"),
+    "before_bytes": N_("before: %(value)s"),
+    "objects": N_("now: %(value)s"),
+    "bytes": N_("size: %(value)s"),
+    "allowed": N_("admitted: %(value)s"),
+    "last": N_("dated %(value)s"),
+    "low_seconds": N_("at least %(value)s"),
+}
+
 SIGNATURES: Mapping[str, str] = {
     "valid": N_("valid"),
     "absent": N_("absent: damage shows, forgery does not"),
@@ -151,10 +165,10 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"the lines are not the things which the census listed", N_("The lines are not the things which the census listed.")),
     (r"(?P<a>\d+) bytes where the census counted (?P<b>\d+)", N_("The evidence holds %(a)s bytes where the census counted %(b)s.")),
     (r"skipped without being accepted: (?P<list>.*)", N_("Left out without being accepted: %(list)s.")),
-    (r"evidence below (?P<level>\w+): (?P<list>.*)", N_("Not read back, below what the job demands: %(list)s.")),
+    (r"evidence below (?P<level>\w+): (?P<list>.*)", N_("Not read back: %(list)s.")),
     (r"evidence is known for (?P<a>\d+) of (?P<b>\d+) lines", N_("The level of evidence is known for %(a)s of %(b)s lines.")),
-    (r"(?P<a>\d+) could not be checked", N_("%(a)s could not be checked.")),
-    (r"(?P<a>\d+) differences found", N_("%(a)s differences were found.")),
+    (r"(?P<a>\d+) could not be checked", N_("Could not be checked: %(a)s.")),
+    (r"(?P<a>\d+) differences found", N_("Differences found: %(a)s.")),
     (r"the signature is .*", N_("The signature is absent, invalid, or not by the key that was demanded.")),
     (r"the run was not finished: nothing was sealed", N_("The run was not finished: nothing was sealed.")),
     (r"the ledger beside the manifest says NOT PROVEN", N_("The ledger beside the manifest says NOT PROVEN.")),
@@ -187,6 +201,19 @@ def _listed(words: Words, text: str) -> str:
         label = words.text(REASONS[name]) if name in REASONS else words.text(LEVELS[name][0]).lower() if name in LEVELS else name  # fmt: skip
         told.append(f"{words.number(int(count))} ({label})")
     return ", ".join(told)
+
+
+def facts(words: Words, told: Mapping[str, str | int]) -> list[str]:
+    """What a finding says beside its number, in this language."""
+    said = []
+    for name, value in told.items():
+        if isinstance(value, int):
+            shown = words.size(value) if "bytes" in name else words.duration(value) if "seconds" in name else words.number(value)  # fmt: skip
+        else:
+            shown = words.moment(value) if name == "last" else value
+        text = FACTS.get(name)
+        said.append(words.text(text, value=shown) if text else f"{named(words, REASONS, name)}: {shown}")
+    return said
 
 
 def named(words: Words, texts: Mapping[str, str], code: str) -> str:
