@@ -1,0 +1,423 @@
+"""What a report says of evidence, archives and drills: never more than they prove, and no key of anybody."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import archives
+import jsonschema
+import pytest
+from report_samples import NOON, THREE, Drilled, Line, drill, evidence, many
+
+from connectors import Location
+from manifests import signing
+from manifests.errors import FormatError, ManifestError, SealError
+from manifests.receipt import Loss
+from manifests.statement import Statement
+from portability.archive.signer import Signer
+from portability.drill import record as drills
+from portability.errors import EvidenceError, PlaceError, RefusedError, UsageError
+from portability.job import Job
+from portability.migrate import migrate
+from portability.report import handover
+from portability.report.details import Row, details, load_key
+from portability.report.gather import Request, gather
+from portability.report.model import Report, schema
+from portability.report.tally import Tally
+
+NOW = datetime(2026, 11, 22, 2, tzinfo=UTC)
+
+
+def of(place: Path, rows: list[Row] | None = None, **asked: object) -> Report:
+    return gather(Request(place=str(place), **asked), NOW, rows.append if rows is not None else lambda _: None)  # type: ignore[arg-type]
+
+
+def of_archive(folder: Path, **asked: object) -> Report:
+    return of(folder, archive=Location.parse(str(folder)), workers=1, **asked)
+
+
+# -- evidence ---------------------------------------------------------------------------------------------------------
+
+
+def test_sealed_evidence_is_proven_with_its_counts_and_its_root(tmp_path: Path) -> None:
+    report = of(evidence(tmp_path / "run"))
+    assert report.verdict.proven
+    assert report.verdict.exit_code == 0
+    assert (report.found.things, report.moved.things, report.proven.things, report.not_proven.things) == (3, 3, 3, 0)
+    assert report.found.bytes == report.proven.bytes == 3_001_620
+    assert report.losses == {"tags": 1}
+    assert report.checked == "2026-11-21T14:00:00Z"
+    assert (tmp_path / "run" / "manifest.jsonl").read_bytes().count(report.root.encode()) == 1
+
+
+def test_a_real_migration_gives_a_proven_report(tmp_path: Path) -> None:
+    (tmp_path / "from" / "a").mkdir(parents=True)
+    (tmp_path / "from" / "a" / "one.txt").write_bytes(b"one")
+    job = Job(
+        source=Location.parse(str(tmp_path / "from")),
+        destination=Location.parse(str(tmp_path / "to")),
+        evidence=tmp_path / "run",
+    )
+    assert migrate(job).proven
+    report = of(tmp_path / "run")
+    assert report.verdict.proven
+    assert report.proven.bytes == 3
+
+
+@pytest.mark.parametrize("level", ["listed", "reported"])
+def test_a_job_that_demands_less_than_reading_back_is_never_printed_as_proven(tmp_path: Path, level: str) -> None:
+    report = of(evidence(tmp_path / "run", [Line(key="a", evidence=level), Line(key="b")], demands="listed"))
+    assert report.verdict.state == "not-proven"
+    assert report.verdict.exit_code == 3
+    assert report.not_proven.things == 1
+
+
+def test_without_the_end_of_a_verification_nothing_is_proven(tmp_path: Path) -> None:
+    """A copy of the manifest alone does not know what the verification found."""
+    report = of(evidence(tmp_path / "run", verified=False))
+    assert not report.verdict.proven
+    assert report.verdict.exit_code == 3
+
+
+def test_findings_that_somebody_removed_still_count(tmp_path: Path) -> None:
+    folder = evidence(tmp_path / "run", findings=[{"problem": "unexpected", "key": "x"}])
+    (folder / "findings.jsonl").unlink()
+    report = of(folder)
+    assert report.verdict.state == "altered"
+    assert report.verdict.exit_code == 4
+
+
+def test_findings_are_counted_by_kind_and_named_only_in_the_details(tmp_path: Path) -> None:
+    rows: list[Row] = []
+    told = [{"problem": "digest", "key": "Dupont/x"}, {"problem": "digest", "key": "Dupont/y"}, {"problem": "failed", "key": "z"}]  # fmt: skip
+    report = of(evidence(tmp_path / "run", findings=told), rows)
+    assert {one.problem: one.count for one in report.findings} == {"digest": 2, "failed": 1}
+    assert "Dupont" not in report.to_json()
+    assert [row.key for row in rows if row.type == "finding"] == ["Dupont/x", "Dupont/y", "z"]
+
+
+def test_what_was_left_out_is_lost_and_named_with_its_reason(tmp_path: Path) -> None:
+    lines = [Line(key="a"), Line(key="b", size=None, reason="cold")]
+    report = of(evidence(tmp_path / "run", lines))
+    assert (report.verdict.state, report.lost, report.skipped) == ("not-proven", 1, {"cold": 1})
+    accepted = of(evidence(tmp_path / "accepted", lines, accepts=("cold",)))
+    assert accepted.verdict.proven
+    assert accepted.lost == 1
+
+
+def test_a_loss_whose_value_is_kept_nowhere_is_told_apart(tmp_path: Path) -> None:
+    losses = (Loss(name="tags", parked="/tags"), Loss(name="acl", parked=None))
+    report = of(evidence(tmp_path / "run", [Line(key="a", losses=losses)]))
+    assert report.losses == {"tags": 1, "acl": 1}
+    assert report.gone == {"acl": 1}
+
+
+def test_an_unfinished_run_is_reported_as_not_proven(tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "from" / name).write_bytes(b"12")
+    job = Job(
+        source=Location.parse(str(tmp_path / "from")),
+        destination=Location.parse(str(tmp_path / "to")),
+        evidence=tmp_path / "run",
+    )
+    assert migrate(job).proven
+    for name in ("manifest.jsonl", "checkpoint.txt", "SHA256SUMS", "provenance.json"):
+        (tmp_path / "run" / name).unlink()
+    report = of(tmp_path / "run")
+    assert report.verdict.state == "unfinished"
+    assert report.verdict.exit_code == 3
+    assert report.proven.things == 0
+    assert report.moved.things == 2
+    with pytest.raises(RefusedError):
+        handover.statement(report)
+
+
+@pytest.mark.parametrize("cut", [1, 40, 400])
+def test_a_cut_manifest_is_refused_as_damage(tmp_path: Path, cut: int) -> None:
+    path = evidence(tmp_path / "run") / "manifest.jsonl"
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(SealError):
+        of(tmp_path / "run")
+
+
+def test_an_altered_line_is_refused_as_damage(tmp_path: Path) -> None:
+    path = evidence(tmp_path / "run") / "manifest.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"size":1200', b'"size":1201'))
+    with pytest.raises(SealError):
+        of(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["checkpoint.txt", "SHA256SUMS"])
+def test_files_that_belong_to_another_manifest_are_damage(tmp_path: Path, name: str) -> None:
+    folder, other = evidence(tmp_path / "run"), evidence(tmp_path / "other", THREE[:2])
+    shutil.copy(other / name, folder / name)
+    report = of(folder)
+    assert (report.verdict.state, report.verdict.exit_code) == ("altered", 6)
+    assert name in report.verdict.reasons[0]
+
+
+def test_damaged_files_beside_the_manifest_are_refused(tmp_path: Path) -> None:
+    folder = evidence(tmp_path / "run")
+    (folder / "findings.jsonl").write_text("no json\n")
+    with pytest.raises(EvidenceError, match=r"findings\.jsonl is damaged"):
+        of(folder)
+    (folder / "findings.jsonl").unlink()
+    (folder / "provenance.json").write_text("{}")
+    with pytest.raises(FormatError):
+        of(folder)
+
+
+def test_a_folder_that_is_none_of_the_three_is_a_wrong_name(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UsageError, match="neither evidence nor a drill nor an archive"):
+        of(tmp_path / "photos")
+    with pytest.raises(PlaceError, match="there is nothing there"):
+        of(tmp_path / "absent")
+
+
+# -- archives and drills ----------------------------------------------------------------------------------------------
+
+
+def test_an_archive_is_verified_for_its_report(tmp_path: Path) -> None:
+    folder = archives.build(tmp_path / "archive", sign_with=archives.key())
+    report = of_archive(folder)
+    assert report.verdict.proven
+    assert report.practice == "Cabinet Exemple"
+    assert report.signature is not None
+    assert (report.signature.state, report.signature.fingerprint) == ("valid", archives.fingerprint())
+    assert report.archive_id == archives.archive_id(folder)
+
+
+def test_an_altered_archive_is_not_proven_and_counts_what_is_wrong(tmp_path: Path) -> None:
+    folder = archives.build(tmp_path / "archive", sign_with=archives.key())
+    next((folder / "data").rglob("*.hl7")).write_bytes(b"other")
+    report = of_archive(folder)
+    assert (report.verdict.state, report.verdict.exit_code) == ("altered", 4)
+    assert report.proven.things == report.found.things - 1
+    assert report.not_proven.things == 1
+    assert [(one.problem, one.count) for one in report.findings if one.fails] == [("V15", 1)]
+
+
+def test_a_bag_of_another_program_is_never_proven(tmp_path: Path) -> None:
+    (tmp_path / "bag" / "data").mkdir(parents=True)
+    (tmp_path / "bag" / "bagit.txt").write_text("BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
+    (tmp_path / "bag" / "data" / "a").write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    (tmp_path / "bag" / "manifest-sha256.txt").write_text(f"{empty}  data/a\n")
+    report = of_archive(tmp_path / "bag")
+    assert (report.verdict.state, report.verdict.exit_code) == ("not-proven", 3)
+
+
+def test_a_drill_is_reported_with_those_before_it(tmp_path: Path) -> None:
+    ids = ["20260522T013000Z", "20260822T013000Z", "20261122T013000Z"]
+    report = of(drill(tmp_path, *(Drilled(id=one, proven=one != ids[1]) for one in ids)))
+    assert report.verdict.proven
+    assert [(one.id, one.proven) for one in report.trend] == [(ids[0], True), (ids[1], False), (ids[2], True)]
+    assert len(report.history_head) == 64
+    assert "labo" not in report.to_json()
+
+
+def test_a_drill_whose_record_was_altered_is_refused(tmp_path: Path) -> None:
+    place = drill(tmp_path, Drilled(proven=False))
+    path = place / drills.NAME
+    path.write_bytes(path.read_bytes().replace(b'"proven":false', b'"proven":true'))
+    with pytest.raises(EvidenceError, match="not the record that the history names"):
+        of(place)
+
+
+def test_a_signed_drill_says_whether_its_signature_holds(tmp_path: Path) -> None:
+    fingerprint = archives.fingerprint()
+    place = drill(tmp_path, Drilled(more={"key": fingerprint}))
+    report = of(place)
+    assert report.signature is not None
+    assert report.signature.state == "absent"
+
+
+# -- what every report keeps to ----------------------------------------------------------------------------------------
+
+
+def test_report_json_obeys_its_schema_and_can_be_read_again(tmp_path: Path) -> None:
+    archive = archives.build(tmp_path / "archive", sign_with=archives.key())
+    for report in (of(evidence(tmp_path / "run")), of(drill(tmp_path / "drills")), of_archive(archive)):
+        values = json.loads(report.to_json())
+        jsonschema.Draft202012Validator(schema()).validate(values)
+        assert values == report.plain()
+
+
+def test_folders_are_numbered_unless_names_are_asked_for(tmp_path: Path) -> None:
+    folder, rows = evidence(tmp_path / "run"), list[Row]()
+    hidden = of(folder, rows)
+    assert all(one.name is None for one in hidden.folders)
+    assert [row.key for row in rows if row.type == "folder"] == ["imagerie/", "courriers/", "labo/"]
+    assert [one.name for one in of(folder, names=True).folders] == ["imagerie/", "courriers/", "labo/"]
+
+
+def test_folders_below_a_common_one_are_told_apart() -> None:
+    tally = Tally()
+    for key, size in (("cabinet/2025/a/x", 5), ("cabinet/2025/b/y", 7), ("cabinet/2025/b/z", 1), ("cabinet/2025/w", 2)):
+        tally.add({"kind": "object", "key": key, "size": size, "evidence": "read"})
+    assert [(one.name, one.things, one.bytes) for one in tally.folders()] == [
+        ("cabinet/2025/b/", 2, 8),
+        ("cabinet/2025/a/", 1, 5),
+        (None, 1, 2),
+    ]
+
+
+def test_only_the_largest_folders_are_named_and_nothing_is_left_out_of_the_sum() -> None:
+    tally = Tally()
+    for line in many(1000, folders=97):
+        tally.add({"kind": "object", "key": line.key, "size": line.size, "evidence": "read"})
+    told = tally.folders()
+    assert len(told) == 11
+    assert sum(one.things for one in told) == 1000
+    assert [one.bytes for one in told[:10]] == sorted((one.bytes for one in told[:10]), reverse=True)
+
+
+def test_throughput_has_few_steps_however_long_it_took(tmp_path: Path) -> None:
+    lines = [Line(key=f"{number:04}", at=NOON + timedelta(seconds=number * 997)) for number in range(500)]
+    told = of(evidence(tmp_path / "run", lines)).throughput
+    assert told is not None
+    assert 48 < len(told.bytes) <= 96
+    assert sum(told.bytes) == 500 * 1000
+    assert sum(told.things) == 500
+
+
+def test_a_report_of_many_things_needs_little_memory(tmp_path: Path) -> None:
+    small, large = evidence(tmp_path / "small"), evidence(tmp_path / "large", many(10_000, folders=5_000))
+    script = (
+        "import sys, resource; from datetime import datetime, UTC\n"
+        "from portability.report.gather import Request, gather\n"
+        "report = gather(Request(place=sys.argv[1]), datetime.now(UTC))\n"
+        "print(report.found.things, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+
+    def peak(folder: Path) -> tuple[int, int]:
+        run = subprocess.run(
+            [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, timeout=120, check=True
+        )
+        things, rss = map(int, run.stdout.split())
+        return things, rss // (1024 if sys.platform == "darwin" else 1)
+
+    (few, before), (lots, after) = peak(small), peak(large)
+    assert (few, lots) == (3, 10_000)
+    assert after - before < 8_000  # KiB; there are 5,000 folders, and a thing's key and line have 300 bytes
+
+
+# -- details and pseudonyms --------------------------------------------------------------------------------------------
+
+
+def test_details_are_private_complete_and_harmless_in_a_spreadsheet(tmp_path: Path) -> None:
+    hostile = [
+        Line(key="=cmd|' /C calc'!A1", size=None),
+        Line(key="a\nb\x1b[31m,c", size=None),
+        Line(key="\udcff", size=None),
+    ]
+    path = tmp_path / "details.csv"
+    with details(path, None) as sink:
+        gather(Request(place=str(evidence(tmp_path / "run", hostile))), NOW, sink)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        keys = [row["key"] for row in csv.DictReader(file) if row["type"] == "skipped"]
+    assert keys == ["'=cmd|' /C calc'!A1", "a\\nb\\x1b[31m,c", "\\udcff"]
+
+
+def test_details_are_never_written_over_something(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"), details(tmp_path / "mine.csv", None):
+        pass
+    assert (tmp_path / "mine.csv").read_text() == "mine"
+
+
+def test_details_of_a_report_that_failed_are_not_there(tmp_path: Path) -> None:
+    path = evidence(tmp_path / "run") / "manifest.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ManifestError), details(tmp_path / "details.csv", None) as sink:
+        gather(Request(place=str(tmp_path / "run")), NOW, sink)
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]
+
+
+def test_pseudonyms_hide_every_key_and_lead_back_with_the_key_file(tmp_path: Path) -> None:
+    pseudonyms = load_key(tmp_path / "key")
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    folder = evidence(tmp_path / "run", [Line(key="Martin/a.pdf", size=None, reason="name"), Line(key="Zoé/b")])
+    path = tmp_path / "details.csv"
+    with details(path, pseudonyms) as sink:
+        report = gather(Request(place=str(folder), pseudonyms=pseudonyms), NOW, sink)
+    text = path.read_text("utf-8-sig") + report.to_json()
+    assert "Martin" not in text
+    assert "Zoé" not in text
+    lines = [{"key": line.key} for line in (Line(key="Martin/a.pdf"), Line(key="Zoé/b"))]
+    found = dict(load_key(tmp_path / "key").resolve([pseudonyms.of("Martin/a.pdf"), pseudonyms.of("Zoé/")], lines))
+    assert sorted(found.values()) == ["Martin/a.pdf", "Zoé/"]
+    assert load_key(tmp_path / "other").of("Zoé/") != pseudonyms.of("Zoé/")
+
+
+def test_a_weak_or_open_pseudonym_key_is_refused(tmp_path: Path) -> None:
+    weak = tmp_path / "weak"
+    weak.write_bytes(b"short")
+    weak.chmod(0o600)
+    with pytest.raises(UsageError, match="fewer than 32 bytes"):
+        load_key(weak)
+    (tmp_path / "open").write_bytes(b"x" * 64)
+    (tmp_path / "open").chmod(0o644)
+    with pytest.raises(PlaceError, match="can be read by others"):
+        load_key(tmp_path / "open")
+
+
+# -- the handover statement --------------------------------------------------------------------------------------------
+
+
+def the_signer(name: str = "a host's key") -> Signer:
+    key = archives.key(name)
+    return Signer(public=signing.public_key(key), _sign=key.sign)
+
+
+def test_both_sides_sign_one_statement_and_openssh_agrees(tmp_path: Path) -> None:
+    path, report = tmp_path / "handover.json", of(evidence(tmp_path / "run"))
+    data = handover.write_or_check(path, report)
+    told = Statement.from_bytes(data)
+    assert told.is_about(report.manifest_sha256)
+    assert told.predicate["verdict"] == "PROVEN"
+    assert "Martin" not in data.decode()
+    for role in ("practice", "incoming"):
+        handover.sign(path, role, the_signer(role))  # type: ignore[arg-type]  # two of the roles
+    assert [(one.role, one.state) for one in handover.signed(path)] == [("practice", "valid"), ("incoming", "valid")]
+    for role in ("practice", "incoming"):
+        command = ["ssh-keygen", "-Y", "verify", "-f", handover.signers_of(path), "-I", role]
+        command += ["-n", signing.STATEMENT, "-s", handover.signature_of(path, role)]  # type: ignore[arg-type]  # a role
+        checked = subprocess.run(list(map(str, command)), input=data, capture_output=True, timeout=30, check=False)
+        assert checked.returncode == 0, checked.stderr
+        refused = subprocess.run(
+            list(map(str, command)), input=data + b" ", capture_output=True, timeout=30, check=False
+        )
+        assert refused.returncode != 0
+
+
+def test_a_statement_that_was_altered_after_signing_is_found_out(tmp_path: Path) -> None:
+    path, report = tmp_path / "handover.json", of(evidence(tmp_path / "run"))
+    handover.write_or_check(path, report)
+    handover.sign(path, "outgoing", the_signer())
+    path.write_bytes(path.read_bytes().replace(b'"lost":0', b'"lost":1'))
+    assert [one.state for one in handover.signed(path)] == ["invalid"]
+    with pytest.raises(EvidenceError, match="says other numbers"):
+        handover.write_or_check(path, report)
+
+
+def test_a_side_signs_once_and_only_a_statement_about_this_evidence_counts(tmp_path: Path) -> None:
+    path = tmp_path / "handover.json"
+    handover.write_or_check(path, of(evidence(tmp_path / "run")))
+    handover.sign(path, "practice", the_signer())
+    with pytest.raises(UsageError, match="has signed"):
+        handover.sign(path, "practice", the_signer("another key"))
+    with pytest.raises(EvidenceError, match="about something else"):
+        handover.write_or_check(path, of(evidence(tmp_path / "other", THREE[:2])))
+    (tmp_path / "letter.txt").write_text("no statement")
+    with pytest.raises(FormatError):
+        handover.sign(tmp_path / "letter.txt", "practice", the_signer())
