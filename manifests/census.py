@@ -75,7 +75,8 @@ class CensusTally:
         if self._last is not None and place <= self._last:
             raise FormatError("things are not in line order, or twice there", rule="3.4, order")
         self._last = place
-        self._root.add(census_leaf(key, kind, order))
+        ordered = {} if order is None else {"order": order}
+        self._root.add(census_leaf_of({**canonical.text_members("key", key), "kind": kind, **ordered}))
         self._kinds[kind] += 1
         if kind == "object":
             if size is None:

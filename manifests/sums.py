@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from manifests import canonical
 from manifests.digests import BLOCK, Readable
@@ -17,8 +17,8 @@ from manifests.paths import is_file_path, path_bytes
 _LINE = re.compile(rb"(\\?)([0-9a-f]{64})  ([^\n]+)\n")
 _ESCAPES = {b"\\": b"\\\\", b"\n": b"\\n", b"\r": b"\\r"}
 _PLAIN = {escaped: plain for plain, escaped in _ESCAPES.items()}
-_RUN = 100_000
-"""Lines sorted in memory at once; a million of them are ten sorted runs on disk."""
+_RUN = 4 << 20
+"""Bytes of lines sorted in memory at once."""
 
 
 class Writable(Protocol):
@@ -52,36 +52,66 @@ def write_sums(lines: Iterable[Mapping[str, Any]], out: Writable) -> int:
 
     Returns the number of current objects left out because their key cannot be a file path.
     """
-    left_out = 0
     with ExitStack() as stack:
-        runs: list[Iterable[tuple[bytes, bytes]]] = []
-        run: list[tuple[bytes, bytes]] = []
+        sorting = _Sorting(stack)
         for line in lines:
-            if line["kind"] != "object" or not line.get("latest", True):
-                continue
-            path = canonical.text_of(line, "path" if "path" in line else "key")
-            if not is_file_path(path):
-                left_out += 1
-                continue
-            run.append((path_bytes(path), sums_line(path, line["sha256"])))
-            if len(run) == _RUN:
-                runs.append(_spill(run, stack))
-                run = []
-        run.sort()
+            if line["kind"] == "object" and line.get("latest", True):
+                sorting.add(line)
         last = b""
-        for _, sums in heapq.merge(*runs, run):
+        for _, sums in sorting.merged():
             if sums != last:  # the names of a hard link share a path
                 out.write(sums)
             last = sums
-    return left_out
+    return sorting.left_out
 
 
-def _spill(run: list[tuple[bytes, bytes]], stack: ExitStack) -> Iterator[tuple[bytes, bytes]]:
-    run.sort()
-    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it after the merge
-    file.writelines(sums for _, sums in run)
+class _Sorting:
+    """Lines in the order of their paths. A manifest is in the order of its keys: one that is at its key's path is in order."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._in_order = stack.enter_context(_file())
+        self._last = b""
+        self._run: list[tuple[bytes, bytes]] = []
+        self._size = 0
+        self._runs: list[Iterable[tuple[bytes, bytes]]] = []
+        self.left_out = 0
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        moved = "path" in line
+        path = canonical.text_of(line, "path" if moved else "key")
+        if not is_file_path(path):
+            self.left_out += 1
+            return
+        raw, sums = path_bytes(path), sums_line(path, line["sha256"])
+        if not moved and raw >= self._last:
+            self._last = raw
+            self._in_order.write(sums)
+            return
+        self._run.append((raw, sums))
+        self._size += len(raw) + len(sums)
+        if self._size >= _RUN:
+            self._run.sort()
+            file = self._stack.enter_context(_file())
+            file.writelines(sums for _, sums in self._run)
+            self._runs.append(_read(file))
+            self._run, self._size = [], 0
+
+    def merged(self) -> Iterator[tuple[bytes, bytes]]:
+        self._run.sort()
+        others = [*self._runs, self._run] if self._run else self._runs
+        return heapq.merge(_read(self._in_order), *others) if others else _read(self._in_order)
+
+
+def _file() -> IO[bytes]:
+    return tempfile.TemporaryFile()
+
+
+def _read(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
     file.seek(0)
-    return ((parse_sums_line(sums)[0], sums) for sums in file)
+    for sums in file:
+        # Where nothing is escaped the path is what follows the digest and two spaces.
+        yield parse_sums_line(sums)[0] if sums.startswith(b"\\") else sums[66:-1], sums
 
 
 def sums_agree(lines: Iterable[Mapping[str, Any]], stream: Readable) -> bool:

@@ -120,6 +120,9 @@ def _web(url: str, name: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _decompressed(raw: Any, name: str) -> Iterator[BinaryIO]:
+    if not name.endswith(_COMPRESSIONS[1:]):
+        yield raw
+        return
     from smart_open import compression  # late, as in _web
 
     with cast("BinaryIO", compression.compression_wrapper(raw, "rb", filename=name)) as stream:

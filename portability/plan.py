@@ -72,7 +72,7 @@ def make(job: Job, ledger: Ledger, progress: Progress) -> None:
         decision = planner.decide(thing)
         kind = "skipped" if decision.action == "skip" else thing.kind
         tally.add(thing.key, kind, size=thing.size, order=thing.order)
-        planner.write(thing, decision)  # at once, not by the page: later decisions ask which paths are taken
+        planner.write(thing, decision)
         progress.step(1)
     planner.close()
     with ledger.transaction():
@@ -86,6 +86,7 @@ class _Planner:
 
     def __init__(self, job: Job, ledger: Ledger) -> None:
         self._job, self._ledger = job, ledger
+        self._listed_at = ledger.get("census_at")
         self._source: Any = link(job.source)
         self._destination: Any = link(job.destination)
         kept = self._destination.capabilities
@@ -99,6 +100,7 @@ class _Planner:
             self._stack.enter_context(self._destination.naming()) if isinstance(self._destination, Layout) else None
         )
         self._history: tuple[str, bool] = ("", False)
+        self._decided: list[tuple[Thing, Decision]] = []
         self._open = False
         self._written = 0
 
@@ -158,8 +160,10 @@ class _Planner:
     def _refusal(self, thing: Thing, path: str) -> Decision | None:
         try:
             # A marker has no bytes to refuse: what is asked is whether its key can be held.
-            kind = "object" if thing.kind == "delete_marker" else thing.claim.kind
-            self._destination.preflight(replace(thing.claim, key=path, kind=kind))
+            entry = thing.claim
+            kind = "object" if thing.kind == "delete_marker" else entry.kind
+            same = entry.key == path and entry.kind == kind
+            self._destination.preflight(entry if same else replace(entry, key=path, kind=kind))
         except InvalidKeyError as error:
             return Decision(action="skip", reason="name", detail=str(error))
         except UnsupportedError as error:
@@ -204,6 +208,8 @@ class _Planner:
         while folder and folder not in self._folders:
             missing.append(folder)
             folder = folder.rpartition("/")[0]
+        if missing:
+            self._write_decided()  # what was decided before is what may stand there
         for folder in missing:
             rows = self._ledger.query(
                 "SELECT 1 FROM things WHERE ifnull(path, key) = ? AND action IN ('copy', 'chain') AND kind != 'directory' LIMIT 1",
@@ -211,44 +217,51 @@ class _Planner:
             )
             if rows:
                 return folder
-        if len(self._folders) > 100_000:  # a bound on memory; what falls out is asked for again
+        if len(self._folders) > 10_000:  # a bound on memory; what falls out is asked for again
             self._folders.clear()
         self._folders.update(missing)
         return None
 
     def write(self, thing: Thing, decision: Decision) -> None:
-        if not self._open:
-            self._ledger.execute("BEGIN IMMEDIATE")
-            self._open = True
-        carried = self._carried(thing, decision)
-        if not carried:
-            parked = decision.action in {"park", "skip"}
-            self._ledger.execute(
-                "UPDATE things SET action = ?, reason = ?, detail = ?, path = ?, losses = ?, state = ?, salt = ?, evidence = ?, "
-                "received_at = ?, replace = ?, replaces = ?, by_content = ?, elsewhere = ? WHERE id = ?",
-                decision.action,
-                decision.reason,
-                decision.detail,
-                key_bytes(decision.path) if decision.path is not None else None,
-                _json(decision.losses),
-                "moved" if parked else "planned",
-                new_salt() if parked else None,
-                # Kept only as a line: it counts as read once the written manifest was read back (archive-format.md 3.7).
-                "read" if decision.action == "park" else "listed" if parked else "none",
-                self._ledger.get("census_at") if parked else None,
-                *self._put_before(thing, decision),
-                decision.by_content,
-                json.dumps(dict(decision.elsewhere)) if decision.elsewhere else None,
-                thing.id,
-            )
+        self._decided.append((thing, decision))
         self._written += 1
         if self._written % PAGE == 0:
             self.end()
 
+    def _write_decided(self) -> None:
+        if not self._open:
+            self._ledger.execute("BEGIN IMMEDIATE")
+            self._open = True
+        decided, self._decided = self._decided, []
+        self._ledger.execute_many(
+            "UPDATE things SET action = ?, reason = ?, detail = ?, path = ?, losses = ?, state = ?, salt = ?, evidence = ?, "
+            "received_at = ?, replace = ?, replaces = ?, by_content = ?, elsewhere = ? WHERE id = ?",
+            [self._row(thing, decision) for thing, decision in decided if not self._carried(thing, decision)],
+        )
+
+    def _row(self, thing: Thing, decision: Decision) -> tuple[Any, ...]:
+        parked = decision.action in {"park", "skip"}
+        return (
+            decision.action,
+            decision.reason,
+            decision.detail,
+            key_bytes(decision.path) if decision.path is not None else None,
+            _json(decision.losses),
+            "moved" if parked else "planned",
+            new_salt() if parked else None,
+            # Kept only as a line: it counts as read once the written manifest was read back (archive-format.md 3.7).
+            "read" if decision.action == "park" else "listed" if parked else "none",
+            self._listed_at if parked else None,
+            *self._put_before(thing, decision),
+            decision.by_content,
+            json.dumps(dict(decision.elsewhere)) if decision.elsewhere else None,
+            thing.id,
+        )
+
     def end(self) -> None:
-        if self._open:
-            self._ledger.execute("COMMIT")
-            self._open = False
+        self._write_decided()
+        self._ledger.execute("COMMIT")
+        self._open = False
 
     def close(self) -> None:
         self.end()
@@ -315,7 +328,8 @@ def _look_at_destination(job: Job, ledger: Ledger) -> None:
             raise
     with ledger.transaction():
         ledger.execute(
-            "UPDATE things SET present = ifnull(path, key) IN (SELECT key FROM there) WHERE action = 'copy' AND by_content IS NULL"
+            "UPDATE things SET present = NOT present WHERE action = 'copy' AND by_content IS NULL "
+            "AND present != (ifnull(path, key) IN (SELECT key FROM there))"
         )
         # What the run before put and the destination does not list any more is brought again.
         ledger.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from portability.progress import Progress
 from portability.receipts import receipt
 
 MANIFEST = "manifest.jsonl"
-FILES = (MANIFEST, "checkpoint.txt", "SHA256SUMS", "provenance.json")
+SUMS = "SHA256SUMS"
+FILES = (MANIFEST, "checkpoint.txt", SUMS, "provenance.json")
 """The evidence folder of a migration (archive-format.md 3.10)."""
 
 
@@ -36,12 +38,9 @@ def seal(job: Job, ledger: Ledger, progress: Progress) -> Summary:
     try:
         if not path.exists():
             write_manifest(path, header(job, ledger, destination=job.destination.url), ledger, progress)
-        summary = read_back(path)
-        if summary.header.job != ledger.get("job"):
-            raise EvidenceError(
-                f"{path} belongs to another run ({summary.header.job})", hint="use another evidence folder"
-            )
-        _write_rest(job, ledger, folder, summary, kind)
+        summary = _read_back_into_sums(path, folder / SUMS, ledger)
+        _once(folder / "checkpoint.txt", summary.checkpoint.to_bytes())
+        _once(folder / "provenance.json", events(job, ledger, summary, kind=kind))
     except OSError as error:
         raise PlaceError(
             f"the evidence cannot be written to {folder}: {error.strerror or error}",
@@ -89,16 +88,25 @@ def read_back(path: Path) -> Summary:
         return read_manifest(stream, str(path))
 
 
-def _write_rest(job: Job, ledger: Ledger, folder: Path, summary: Summary, kind: str) -> None:
-    _once(folder / "checkpoint.txt", summary.checkpoint.to_bytes())
-    sums = folder / "SHA256SUMS"
-    if not sums.exists():
+def _read_back_into_sums(path: Path, sums: Path, ledger: Ledger) -> Summary:
+    """What the sealed manifest says; SHA256SUMS, if it is not there yet, is written from the very lines that were read back."""
+    with path.open("rb") as stream, ExitStack() as stack:
+        reader = ManifestReader(stream, str(path))
+        if reader.header.job != ledger.get("job"):
+            raise EvidenceError(
+                f"{path} belongs to another run ({reader.header.job})", hint="use another evidence folder"
+            )
+        if sums.exists():
+            for _ in reader.lines():
+                pass
+            return reader.summary
         part = sums.with_name(f"{sums.name}.part")
-        with create_private(part) as out, (folder / MANIFEST).open("rb") as stream:
-            left_out = write_sums(ManifestReader(stream).lines(), out)
-            publish(out, part, sums)
-        ledger.set("sums_left_out", str(left_out))
-    _once(folder / "provenance.json", events(job, ledger, summary, kind=kind))
+        out = stack.enter_context(create_private(part))
+        left_out = write_sums(reader.lines(), out)
+        summary = reader.summary
+        publish(out, part, sums)
+    ledger.set("sums_left_out", str(left_out))
+    return summary
 
 
 def _once(path: Path, data: bytes) -> None:
