@@ -16,8 +16,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from connectors import Location
 from portability.draw import WHOLE
 
-_EVERY = re.compile(r"([1-9]\d{0,3})([dw])")
-_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s?%")
+_EVERY = re.compile(r"([1-9]\d{0,3})([dw])", re.ASCII)
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s?%", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

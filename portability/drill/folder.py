@@ -63,8 +63,14 @@ class Drills:
         return found
 
     def _told(self, *, newest: bool = False) -> Iterator[tuple[str, Record | None]]:
-        lines = [match for one in self.entries() if one.type == "drill" and (match := _RESULT.fullmatch(one.result))]
-        for match in lines[-1:] if newest else lines:
+        lines = [one for one in self.entries() if one.type == "drill"]
+        for one in lines[-1:] if newest else lines:
+            match = _RESULT.fullmatch(one.result)
+            if match is None:
+                raise EvidenceError(
+                    f"line {one.seq + 1} of {self.history} tells of a drill and names no record of one",
+                    hint="restore the file from a backup",
+                )
             yield match[1], self._record(match[1], match[2])
 
     def _record(self, name: str, sha256: str) -> Record | None:
