@@ -31,7 +31,7 @@ class Seen:
     verification: Mapping[str, Any] | None = None
     """`intact`, `findings`, `rule` of the archive's own verification; None: there was no archive."""
     outcome: Mapping[str, Any] | None = None
-    """`finding_count`, `skipped`, `exit_code` of the restore; None: there was none."""
+    """`finding_count` of the restore; None: there was none."""
     proof: Proof | None = None
     drift: Drift | None = None
     allowed: int = 0
@@ -48,9 +48,7 @@ def proven(seen: Seen) -> Amount:
     """What was read back at the second place, less what is not the archive's."""
     if seen.proof is None:
         return Amount()
-    if seen.proof.differing >= seen.proof.things:
-        return Amount()
-    return Amount(objects=seen.proof.things - seen.proof.differing, bytes=seen.proof.bytes)
+    return Amount(objects=max(0, seen.proof.things - seen.proof.wrong), bytes=seen.proof.bytes)
 
 
 def findings(seen: Seen) -> tuple[Finding, ...]:
@@ -106,14 +104,11 @@ def _of_this_drill(seen: Seen) -> Iterator[Finding]:
             rule=seen.verification["rule"],
         )
     if proof is not None and seen.outcome is not None:
-        left = {name: count for name, count in seen.outcome["skipped"].items() if name not in seen.accepted}
-        differing = max(proof.differing, seen.outcome["finding_count"]) + sum(left.values())
+        differing = max(proof.differing, seen.outcome["finding_count"])
         yield _finding(
             "restore",
             differing,
             f"{_many(differing, 'thing')} at the second place is not as in the archive, or is missing there",
-            differing=proof.differing,
-            left_out=sum(left.values()),
         )
         yield _finding(
             "census",

@@ -33,7 +33,9 @@ class Proof:
     archived: int
     """Lines of the archive that were not left out."""
     differing: int
-    """Lines that are not the archive's: other bytes, missing, too many."""
+    """Lines that are not the archive's: other bytes, left out, missing, too many."""
+    wrong: int
+    """Those of them that were read back at the second place, and are counted in `things`."""
     lossy: int
     """Lines that lost an attribute at the second place; the manifest holds what could be parked."""
     lost: Mapping[str, int]
@@ -49,6 +51,7 @@ def prove(archive: Location, evidence: Path) -> Proof:
     place = archive.path if archive.scheme == "file" else archive.url
     compared = diff(place, str(evidence), credentials=(archive.credentials, None))
     changes = compared.tally.things
+    left_out = sum(compared.second.skipped.values()) - sum(compared.first.skipped.values())
     things = octets = lossy = 0
     with (evidence / MANIFEST).open("rb") as stream:
         reader = ManifestReader(stream, str(evidence))
@@ -65,6 +68,7 @@ def prove(archive: Location, evidence: Path) -> Proof:
         bytes=octets,
         archived=compared.first.count - sum(compared.first.skipped.values()),
         differing=changes["bytes"] + changes["appeared"] + changes["disappeared"],
+        wrong=max(0, changes["bytes"] + changes["appeared"] - max(0, left_out)),
         lossy=lossy,
         lost=dict(summary.losses),
         levels=dict(summary.evidence),

@@ -245,7 +245,7 @@ class _Run:
                     raise
                 # That the archive is not intact is what this drill found.
         if outcome is not None:
-            state.outcome = {"finding_count": outcome.finding_count, "skipped": dict(outcome.skipped)}
+            state.outcome = {"finding_count": outcome.finding_count}
         state.step = "record"
 
     def _record(self, state: State, clock: Clock) -> None:
