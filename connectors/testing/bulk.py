@@ -99,18 +99,14 @@ class BulkLane(Base):
 def in_bulk(place: Any) -> Any:
     """The place, of which `describe`, `open` and `put` go through its bulk lane wherever that takes them."""
     kind = type(place)
-    made: Any = object.__new__(type(f"{kind.__name__}InBulk", (_InBulk, kind), {}))
+    lanes = (_Describing, _InBulk) if isinstance(place, Describer) else (_InBulk,)
+    made: Any = object.__new__(type(f"{kind.__name__}InBulk", (*lanes, kind), {}))
     made.__dict__.update(place.__dict__)
     return made
 
 
 class _InBulk:
     """Before the connector's own class. What the lane declines goes the plain way, as it does in the engine."""
-
-    def describe(self: Any, entry: Entry) -> Entry:
-        read = self._read(entry)
-        found: Entry = super().describe(entry) if read is None else read.entry  # type: ignore[misc]  # the connector's own class comes next
-        return found
 
     def open(self: Any, entry: Entry, start: int = 0, stop: int | None = None) -> Stream:
         read = None if start or stop is not None else self._read(entry)
@@ -138,3 +134,12 @@ class _InBulk:
         if isinstance(read, ConnectorError):
             raise read
         return read  # type: ignore[no-any-return]  # as above
+
+
+class _Describing:
+    """As above, for a host that describes what it lists."""
+
+    def describe(self: Any, entry: Entry) -> Entry:
+        read = self._read(entry)
+        found: Entry = super().describe(entry) if read is None else read.entry  # type: ignore[misc]  # the connector's own class comes next
+        return found
