@@ -3,8 +3,9 @@
 from connectors.errors import LocationError
 from connectors.location import Location
 from connectors.sftp import options
-from connectors.sftp.connector import Sftp, open_remote
+from connectors.sftp.connector import Sftp
 from connectors.sftp.parts import SftpWithParts
+from connectors.sftp.place import open_remote
 
 __all__ = ["OPTIONS", "Sftp", "SftpWithParts", "connect"]
 

@@ -11,6 +11,7 @@ from connectors.errors import CorruptedError, NotFoundError
 from connectors.protocols import Stream
 from connectors.sftp import wire as sftp
 from connectors.sftp.connector import Sftp
+from connectors.sftp.pipeline import at_once
 
 _PART = 1 << 25
 
@@ -25,21 +26,20 @@ class SftpWithParts(Sftp):
         self.preflight(entry)
         token = secrets.token_hex(16)
         # Whether the key is free is asked at the end, when it counts: a replacement may be wanted by then.
-        handle = self._create(entry, token, replace=True)
-        with self._at(entry.key) as remote:
+        remote, handle = at_once(self._create(entry, token, replace=True))
+        with self._at(entry.key, remote):
             remote.do(sftp.CLOSE, handle)
         return token
 
     def put_part(self, entry: Entry, token: str, number: int, body: Stream, size: int) -> str:
         with self._at(entry.key) as remote:
             handle = remote.wire.handle(remote.ask_partial(token, sftp.FLAG_WRITE))
+        offset = (number - 1) * self.part_size(entry.size or 0)
         try:
-            offset = (number - 1) * self.part_size(entry.size or 0)
-            self._write(Entry(key=entry.key, size=size), handle, offset, body)
-            with self._at(entry.key):
-                self._finish_writing(handle)
+            at_once(self._write(Entry(key=entry.key, size=size), remote, handle, offset, body))
+            at_once(self._finish_writing(entry.key, remote, handle))
         except BaseException:
-            self._give_back(handle)
+            self._give_back(remote, handle)
             raise
         return str(size)
 
@@ -50,7 +50,7 @@ class SftpWithParts(Sftp):
             raise CorruptedError(f"the parts hold {sent} of {entry.size} bytes", host=self._host, key=entry.key)
         with self._at(entry.key) as remote:
             handle = remote.wire.handle(remote.ask_partial(token, sftp.FLAG_WRITE))
-        return self._publish(entry, token, handle, replace)
+        return at_once(self._publish(entry, remote, handle, token, replace=replace))
 
     def abort(self, entry: Entry, token: str) -> None:
         with contextlib.suppress(NotFoundError), self._at(entry.key) as remote:

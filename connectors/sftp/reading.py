@@ -44,6 +44,11 @@ class FileStream:
         with guard():
             self._ask()
 
+    def begin(self) -> None:
+        """Send the first requests now: the answers come while the reader does something else."""
+        with self._guard():
+            self._wire.flush()
+
     def read(self, size: int = -1, /) -> bytes:
         with self._guard():
             if size < 0:
@@ -95,6 +100,7 @@ class FileStream:
                 self._stat = None
             self._longest = min(self._longest, max(len(data), 4096))
         self._ask()
+        self._wire.flush()
         return data
 
     def _ask(self) -> None:
@@ -108,7 +114,6 @@ class FileStream:
             self._next += length
         if self._next >= self._stop and self._stat is None:
             self._stat = self._wire.submit(sftp.FSTAT, self._handle)
-        self._wire.flush()
 
     def _read(self, offset: int, length: int) -> int:
         return self._wire.submit(sftp.READ, self._handle, offset.to_bytes(8, "big"), length.to_bytes(4, "big"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import posixpath
 import stat
+import struct
 from collections.abc import Sequence
 
 from connectors.entry import Entry
@@ -127,6 +128,21 @@ class Remote:
         with contextlib.suppress(StatusError):
             for path in reversed(self._parents(key)):
                 self.do(sftp.RMDIR, path)
+
+    def free(self) -> int | None:
+        """Bytes that can still be written beneath the root, None if the server does not say."""
+        path = self.path("")
+        while sftp.STATVFS in self.wire.extensions:
+            try:
+                reply = self.wire.extended(self.ask(sftp.EXTENDED, sftp.STATVFS, path))
+            except StatusError as error:
+                if error.code != sftp.NO_SUCH_FILE or not path.strip(b"/"):
+                    break
+                path = posixpath.dirname(path)  # the root is not made yet: its parent has the same room
+            else:
+                _, fragment, _, _, available = struct.unpack_from(">5Q", reply)
+                return int(fragment * available)
+        return None
 
     # --- partial files -----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import pytest
 
 from connectors.keys import PARTIAL_FOLDER
 from connectors.registry import connect
+from connectors.testing.bulk import in_bulk
 from connectors.testing.contract import ConnectorContract
 
 
@@ -32,6 +33,15 @@ class TestSshdByParamiko(TestSshd):
     transport = "paramiko"
 
 
+class TestSshdInBulk(TestSshd):
+    """Every clause over the bulk lane, wherever it takes an object."""
+
+    many = 20
+
+    def open_place(self, location):
+        return in_bulk(connect(location))
+
+
 class TestRclone(TestSshd):
     """No parts (it refuses to write at an offset), no links, no modes: the connector does not claim them there."""
 
@@ -49,3 +59,10 @@ class TestRclone(TestSshd):
         place.prepare()
         place.close()
         return location
+
+
+class TestRcloneInBulk(TestRclone):
+    many = 20
+
+    def open_place(self, location):
+        return in_bulk(connect(location))
