@@ -65,7 +65,8 @@ def evidence(
 ) -> Path:
     """An evidence folder as a migration seals it; findings as `findings.jsonl` and in the provenance."""
     folder.mkdir(parents=True, exist_ok=True)
-    held, told = list(lines), list(findings)
+    held = sorted(lines, key=lambda line: line.key.encode("utf-8", "surrogateescape"))
+    told = list(findings)
     tally = CensusTally()
     for line in held:
         tally.add(line.key, "object" if line.size is not None else "skipped", size=line.size, order=None)

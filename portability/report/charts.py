@@ -171,7 +171,8 @@ def _svg(figure: Figure, name: str, title: str, description: str, colors: Mappin
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     root = ET.fromstring(drawn.getvalue())  # noqa: S314 - matplotlib wrote it a line above
     for child in list(root):
-        if child.find(f"{{{_SVG}}}style") is not None:  # it would hold for the whole page
+        # A style sheet in a drawing would hold for the whole page.
+        if child.tag == f"{{{_SVG}}}metadata" or child.find(f"{{{_SVG}}}style") is not None:
             root.remove(child)
     for element in root.iter():
         if "id" in element.attrib:
