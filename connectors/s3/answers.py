@@ -10,6 +10,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from botocore.model import ServiceModel
 from botocore.parsers import create_parser
@@ -69,6 +70,20 @@ class Reader:
         if any(not value or "  " in value for _, value in pairs):
             return None
         return [f"{name}: {value}" for name, value in pairs]
+
+    def query(self, operation: str, parameters: Mapping[str, str]) -> str:
+        """The query of a listing with these parameters, as botocore would write it."""
+        asked = self._model.operation_model(operation.title().replace("_", ""))
+        fixed = asked.http["requestUri"].partition("?")[2]
+        members = asked.input_shape.members if asked.input_shape else {}
+        pairs = {members[name].serialization["name"]: value for name, value in parameters.items()}
+        # libcurl signs a name without a value as it is written: with the equals sign.
+        return "&".join(
+            [
+                fixed if "=" in fixed or not fixed else f"{fixed}=",
+                urlencode(pairs, quote_via=quote, errors="surrogateescape"),
+            ]
+        ).strip("&")
 
     def body(self, operation: str, answer: Answer) -> dict[str, Any] | None:
         """An XML answer as botocore reads it; None unless it is one, and says so with 200."""

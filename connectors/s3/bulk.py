@@ -29,6 +29,7 @@ from connectors.s3.wire import Answer, Line, Request, available, wire
 BULK = 4 << 20
 """Bytes of the largest object in the lane: above it the plain way is as fast."""
 _ASIDE = 1 << 20  # bytes of tags or grants
+_PAGE = 64 << 20  # bytes of a page of a listing
 _ERROR = 64 << 10  # bytes of an error's text that may come instead of a small object
 _REFUSALS = 16
 """Refusals in a row (another region, a clock that is wrong, …) after which the lane is not asked any more."""
@@ -85,6 +86,23 @@ class Bulk(Uploads):
         return Conversations[Entry | None](wire(), lane[0], width).results(
             self._putting(entry, body) for entry, body in items
         )
+
+    def _page(self, operation: str, **parameters: Any) -> bytes:
+        """One page of a listing as the host sent it."""
+        lane = self._lane()
+        if lane is not None:
+            flow = self._paging(lane[1].query(operation, parameters))
+            for _, page in Conversations[bytes | None](wire(), lane[0], 1).results([flow]):
+                if isinstance(page, bytes):
+                    return page
+        told: bytes = self._call(operation, None, **parameters)["Page"]
+        return told
+
+    def _paging(self, query: str) -> Flow[bytes | None]:
+        request = self._request("GET", None, {}, [], limit=_PAGE)
+        request.url = f"{request.url}?{query}"
+        answer = yield request
+        return answer.body if answer.status == 200 and not answer.broken else None
 
     def _lane(self) -> tuple[Line, Reader, Credentials | None] | None:
         """How the lane goes; None where there is none, or where it was refused too often."""
@@ -191,7 +209,7 @@ class Bulk(Uploads):
     def _request(
         self,
         method: str,
-        key: str,
+        key: str | None,
         version: Mapping[str, str],
         headers: list[str],
         *,
@@ -200,7 +218,8 @@ class Bulk(Uploads):
         limit: int = _ERROR,
     ) -> Request:
         way, _, keys = self._found
-        url = way.base + quote(self._prefix + key, safe="/~")
+        # Without a key the bucket itself: its slash is part of the url only where nothing else comes after the host.
+        url = way.bucket if key is None else way.base + quote(self._prefix + key, safe="/~")
         query = ([f"{aside}="] if aside else []) + ([urlencode({"versionId": version["VersionId"]})] if version else [])
         frozen = keys.get_frozen_credentials() if keys is not None else None
         if frozen is not None:

@@ -168,10 +168,6 @@ class S3(Bulk):
             answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._location.host, **parameters)
         return answer
 
-    def _page(self, operation: str, **parameters: Any) -> bytes:
-        page: bytes = self._call(operation, None, **parameters)["Page"]
-        return page
-
     def _look(self, key: str, version: dict[str, Any] | None, *, latest: bool) -> Entry:
         """HEAD, tags and ACL of one version (or of the current object) as an entry."""
         version = version or {}

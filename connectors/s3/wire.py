@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 try:
     import pycurl
@@ -39,6 +40,11 @@ class Line:
     """"": none, whatever the environment says."""
     signing: str
     """As libcurl wants it, "aws:amz:REGION:s3"; "": anonymous."""
+
+    @property
+    def bucket(self) -> str:
+        """The url without a key: only where the bucket is in the host's name does it end in a slash."""
+        return self.base if urlsplit(self.base).path == "/" else self.base.removesuffix("/")
 
 
 @dataclass(slots=True, kw_only=True)
