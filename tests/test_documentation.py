@@ -38,12 +38,18 @@ def test_every_command_in_the_readme_is_one_that_the_program_understands(line: s
     command.make_context(words[0], words[1:], obj=Screen())
 
 
-def test_the_job_file_in_the_readme_is_one(tmp_path: Path) -> None:
-    (example,) = blocks("toml")
-    (tmp_path / "cabinet.toml").write_text(example, "utf-8")
+def test_the_job_files_in_the_readme_are_such(tmp_path: Path) -> None:
+    migration, rehearsal = blocks("toml")
+    (tmp_path / "cabinet.toml").write_text(migration, "utf-8")
     job = load(tmp_path / "cabinet.toml")
     assert job.source.credentials == "env:OLD"
     assert job.destination.scheme == "sftp"
+    (tmp_path / "cabinet.toml").write_text(re.sub(r"^(\s*)# ", r"\1", rehearsal, flags=re.MULTILINE), "utf-8")
+    drill = load(tmp_path / "cabinet.toml", drill=True).drill
+    assert drill is not None
+    assert drill.restore_to.credentials == "env:NEW"
+    assert drill.notice is not None
+    assert len(drill.deadlines) == 1
 
 
 def test_links_in_the_readme_lead_to_files_of_the_project() -> None:

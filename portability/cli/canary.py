@@ -52,7 +52,7 @@ def command(
     drills: Path | None,
     prefix: tuple[str, ...],
 ) -> int:
-    """Plant known objects at the old host, or look after them.
+    """Plant known objects at the old host, or check them.
 
     They hold no health data and no secret. Every drill then demands them back: one that is missing, changed, or as it was
     before it was renewed, shows a host that filters, alters, or serves an old state. Plant again to renew them.

@@ -71,9 +71,9 @@ def command(
     passphrase: str | None,
     **flags: Any,
 ) -> int:
-    """Rehearse the exit: could everything leave today, would it open elsewhere, how long would it take?
+    """Rehearse the exit: would everything come out, and open elsewhere?
 
-    Exports into a scratch archive, verifies and restores it to a second scratch place, compares, scores, remembers, and
+    Exports into a scratch archive, verifies and restores it to a second scratch place, compares, times, remembers, and
     removes what it wrote there. Interrupted? Run the same command again. The source is only read.
     """
     job, terms = _job(job_file, sample, metrics, sign, passphrase, flags)

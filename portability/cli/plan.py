@@ -29,9 +29,18 @@ def command(screen: Screen, **flags: Any) -> int:
     3 if `migrate` would refuse to start, or could not end PROVEN.
     """
     with options.scratch_job(flags) as job:
+        from portability.drill.quote import quote
         from portability.migrate import plan
 
         summary = plan(job, progress=screen.progress())
         ready = not summary.obstacle and set(summary.skipped) <= job.accepted
-    screen.result(plan_text(summary, ready=ready), plan_records(summary, ready=ready))
+        costs = quote(
+            job.source.scheme,
+            objects=summary.copy.things,
+            bytes_=summary.copy.bytes,
+            listed=summary.census.counts.things,
+            seconds=summary.seconds,
+            prices=job.prices,
+        )
+    screen.result(plan_text(summary, costs, ready=ready), plan_records(summary, costs, ready=ready))
     return 0 if ready else 3

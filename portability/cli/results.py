@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from portability.cli.words import duration, each, number, size_text, table
 from portability.outcome import CensusSummary, Counts, Finding, Outcome, PlanSummary, Status, printable
+
+if TYPE_CHECKING:
+    from portability.drill.record import Quote
 
 SHOWN = 20
 """Findings printed for people; all of them are in the findings file."""
@@ -36,7 +39,7 @@ def census_records(summary: CensusSummary) -> Iterator[dict[str, Any]]:
     yield {"type": "census", **asdict(summary)}
 
 
-def plan_text(plan: PlanSummary, *, ready: bool) -> str:
+def plan_text(plan: PlanSummary, costs: Quote, *, ready: bool) -> str:
     rows: list[Row] = [
         ("found", *_counts(plan.census.counts)),
         ("to move", *_counts(plan.copy), f"{number(plan.present)} seem to be there already" if plan.present else ""),
@@ -54,6 +57,9 @@ def plan_text(plan: PlanSummary, *, ready: bool) -> str:
     if plan.seconds is not None:
         rate = f", at {size_text(plan.rate)}/s" if plan.rate else ""
         facts.append(("time", f"about {duration(plan.seconds)}, read-back included{rate}"))
+    money = "".join(f", {amount} {currency}" for currency, amount in costs.money.items())
+    leaves = f"{size_text(costs.egress_bytes)} in about {number(costs.requests)} requests{money}"
+    facts.append(("leaves the host", leaves))
     return page(
         headline(ready, "READY", "NOT READY"),
         printable(plan.obstacle),
@@ -64,10 +70,11 @@ def plan_text(plan: PlanSummary, *, ready: bool) -> str:
     )
 
 
-def plan_records(plan: PlanSummary, *, ready: bool) -> Iterator[dict[str, Any]]:
+def plan_records(plan: PlanSummary, costs: Quote, *, ready: bool) -> Iterator[dict[str, Any]]:
     record = asdict(plan)
     del record["refusals"]
-    yield {"type": "plan", "ready": ready, **record}
+    quote = costs.model_dump(mode="json", include={"requests", "egress_bytes", "money"})
+    yield {"type": "plan", "ready": ready, "quote": quote, **record}
     yield from (
         {"type": "refusal", "reason": reason, "key": key, "detail": detail}
         for reason, key, detail in _refusals(plan.refusals)
