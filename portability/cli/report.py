@@ -67,11 +67,12 @@ def command(
     schema: bool,
     **flags: Any,
 ) -> int:
-    """Make the report of a migration's evidence, of an archive, or of a drill.
+    """Make the report that a practice keeps and signs.
 
-    One HTML page that asks nothing of anyone: the verdict and what to copy on paper first, then the detail. Beside it lies
-    the same for programs, as JSON. It holds counts only; keys go into --details. An archive is verified for it; evidence and
-    drills are read as they are. The exit code is the verdict's: 0 only if everything is proven.
+    Of a migration's evidence, of an archive, or of a drill: one HTML page that asks nothing of anyone, with the verdict and
+    what to copy on paper first, then the detail. Beside it lies the same for programs, as JSON. It holds counts only; keys
+    go into --details. An archive is verified for it; evidence and drills are read as they are. The exit code is the
+    verdict's: 0 only if everything is proven.
     """
     if schema:
         return _print_schema(screen)
@@ -84,12 +85,16 @@ def command(
     pseudonyms = _pseudonyms(flags["key_file"], wanted=flags["pseudonymise"] or bool(resolve))
     if resolve:
         return _resolve(screen, place, flags["credentials"], resolve, pseudonyms)
+    progress = screen.progress()
     page = free_page(out, f"report-{Path(place.rstrip('/')).absolute().name}-{language}")
+    progress.phase("read and check")
     with open_details(details, pseudonyms if flags["pseudonymise"] else None) as sink:
         report = gather(_request(place, pseudonyms, flags), datetime.now(UTC), sink)
     if statement is not None:
         report = _with_statement(report, statement)
+    progress.phase("draw")
     files = _write(report, language, page, pdf=pdf)
+    progress.done()
     _tell(screen, report, [*files, *(file for file in (details, statement) if file is not None)])
     if show:
         click.launch(str(page))

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 @click.option("--pdf", is_flag=True, help="Also a PDF beside it.")
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
 def command(screen: Screen, *, job_file: Path, language: Language, out: Path | None, pdf: bool, show: bool) -> int:
-    """Write the manual of a job: what to run, when, with which credentials, and what each verdict means.
+    """Write the manual of a job.
 
-    One HTML page, from the job file alone; nothing is contacted. Credentials are named by reference only.
+    What to run, when, with which credentials, what each verdict means, and how to check in ten years: one HTML page, from
+    the job file alone; nothing is contacted. Credentials are named by reference only.
     """
     need_the_extra()
     from manifests.canonical import time_text

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 def command(
     screen: Screen, *, statement: Path, role: str | None, key: str | None, passphrase: str | None, check: bool
 ) -> int:
-    """Sign a handover statement as the outgoing host, the practice or the incoming host.
+    """Sign a handover statement as one of its sides.
 
-    The statement comes from `portability report EVIDENCE --statement FILE`. Its signatures lie beside it as FILE.ROLE.sig;
-    any OpenSSH checks them. A signature says that this side agrees with the numbers, and no more.
+    The outgoing host, the practice and the incoming host sign the same statement, each with its own key. It comes from
+    `portability report EVIDENCE --statement FILE`; its signatures lie beside it as FILE.ROLE.sig, and any OpenSSH checks
+    them. A signature says that this side agrees with the numbers, and no more.
     """
     from portability.errors import UsageError
     from portability.report import handover

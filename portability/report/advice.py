@@ -55,6 +55,8 @@ def _summary(report: Report, words: Words) -> list[tuple[str, dict[str, str]]]:
         if kind == "archive":
             return [(N_("The archive is altered or incomplete. Do not rely on this copy."), {})]
         return [(N_("Something differs from what the evidence says. Do not rely on this copy."), {})]
+    if state == "not-proven" and kind == "archive":
+        return [(N_("The archive is intact as far as it can be seen. It does not prove that everything is in it."), {})]
     if state == "not-proven":
         return [(N_("It is not shown that everything arrived. Do not close the account at the outgoing host."), {})]
     amount = {"things": words.number(report.proven.things), "size": words.size(report.proven.bytes)}
@@ -103,12 +105,17 @@ def advice(report: Report, words: Words) -> list[str]:
     elif kind == "drill":
         steps = _DRILL_GOOD if proven else _DRILL_BAD
     elif proven:
-        steps = _ARCHIVE_GOOD if kind == "archive" else _MIGRATION_GOOD
+        steps = _archive_good(report) if kind == "archive" else _MIGRATION_GOOD
     elif kind == "archive":
-        steps = _ARCHIVE_BAD
+        steps = _ARCHIVE_BAD if report.verdict.state == "altered" else _ARCHIVE_UNPROVEN
     else:
         steps = _MIGRATION_BAD
     return [words.text(step) for step in steps]
+
+
+def _archive_good(report: Report) -> tuple[str, ...]:
+    signed = report.signature is not None and report.signature.fingerprint
+    return (_COMPARE, *_ARCHIVE_GOOD) if signed else _ARCHIVE_GOOD
 
 
 def reasons(report: Report, words: Words) -> list[tuple[str, bool]]:
@@ -124,7 +131,7 @@ def _sampled(report: Report) -> bool:
     return report.drill is not None and report.drill.scope.kind == "sample"
 
 
-_PAPER = N_("Copy the root value below on paper, with the date and a signature.")
+_PAPER = N_("Copy the root value above on paper, with the date and a signature.")
 _KEEP = N_("Keep the evidence in two places that neither host holds. It names patients: protect it like the data.")
 _MIGRATION_GOOD = (
     _PAPER,
@@ -146,8 +153,8 @@ _UNFINISHED = (
     N_("Until then do not close the account at the outgoing host."),
     N_("Then make this report again."),
 )
+_COMPARE = N_("Compare the fingerprint above with the one on paper: only then is the origin of the archive shown.")
 _ARCHIVE_GOOD = (
-    N_("Compare the fingerprint below with the one on paper: only then is the origin of the archive shown."),
     _PAPER,
     N_(
         "Keep two copies in two places, and never with the signing key. An archive is as confidential as the record itself."
@@ -158,6 +165,11 @@ _ARCHIVE_BAD = (
     N_("Do not rely on this copy, and do not erase any other one."),
     N_("Check the other copies; restore only from one that is intact."),
     N_("The details file names every file that differs."),
+)
+_ARCHIVE_UNPROVEN = (
+    N_("Read below why it is not proven: a key or a base archive may be missing here, or things may be missing in it."),
+    N_("Do not close the account at the outgoing host, and do not erase any other copy."),
+    N_("Then make this report again."),
 )
 _DRILL_GOOD = (
     _PAPER,

@@ -31,6 +31,8 @@ class Signer(Protocol):
 
 def statement(report: Report) -> Statement:
     """What all sides sign: counts, places, times and the verdict, about the exact manifest. RefusedError if nothing was sealed."""
+    if report.kind == "drill":
+        raise UsageError("a drill hands nothing over: there is nothing to sign between hosts", hint="a drill is signed by its own key: portability drill --sign KEY")  # fmt: skip
     if not report.manifest_sha256:
         raise RefusedError(
             "there is nothing to hand over: no manifest was sealed",

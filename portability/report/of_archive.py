@@ -22,6 +22,7 @@ from portability.archive.transport import PackedTree
 from portability.archive.verifier_lists import read_small
 from portability.errors import EvidenceError, PlaceError
 from portability.evidence import open_evidence
+from portability.outcome import printable
 from portability.report.details import Row, Sink
 from portability.report.model import Amount, Finding, Report, Signature, Verdict
 from portability.report.of_evidence import counted, rows_of
@@ -64,7 +65,7 @@ def of_archive(
     )
     whole = _counted(base, result, text, place.credentials, sink)
     info = dict(bagit.parse_bag_info(_small(text, bagit.BAG_INFO, place.credentials) or b"", lambda _: None))
-    return replace(whole, practice=info.get("Source-Organization", ""))
+    return replace(whole, practice=printable(info.get("Source-Organization", "")))
 
 
 def _counted(base: Report, result: VerifierResult, text: str, credentials: str | None, sink: Sink) -> Report:

@@ -16,6 +16,7 @@ from portability.drill.finish import STATEMENT
 from portability.drill.folder import Drills
 from portability.drill.record import Record
 from portability.errors import EvidenceError
+from portability.outcome import printable
 from portability.report.details import Row, Sink
 from portability.report.model import Amount, Finding, Folder, Point, Report, Signature, Verdict
 
@@ -38,7 +39,7 @@ def of_drill(folder: Path, *, made: str, sink: Sink) -> Report:
         made=made,
         tool=told.tool,
         subject=told.id,
-        job=told.job,
+        job=printable(told.job),
         source=told.source,
         destination=told.restored_to,
         created=told.ended,
@@ -88,7 +89,7 @@ def _amount(told: record.Amount) -> Amount:
 
 
 def _folders(told: Record) -> tuple[Folder, ...]:
-    named = [one for one in told.folders if one.name]
+    named = sorted((one for one in told.folders if one.name), key=lambda one: (-one.found.bytes, one.name))
     loose = [one for one in told.folders if one.name is not None and not one.name]
     rest = [one for one in told.folders if one.name is None]
     numbered = [(number, one) for number, one in enumerate(named, 1)]

@@ -16,7 +16,7 @@ from manifests.sums import sums_agree
 from manifests.tree import Checkpoint
 from manifests.verdict import judge
 from portability import __version__
-from portability.errors import EvidenceError
+from portability.errors import EvidenceError, PlaceError
 from portability.evidence import local_folder, open_evidence
 from portability.ledger import NAME, Ledger
 from portability.report.details import Row, Sink
@@ -118,6 +118,12 @@ def _holds(evidence: str, name: str, credentials: str | None) -> bool:
             return True
     except EvidenceError:
         return False
+    except PlaceError:
+        if folder is not None:
+            raise
+        return (
+            False  # a web server answers so for what is not there; the manifest itself is opened without this question
+        )
 
 
 def _sealed_report(

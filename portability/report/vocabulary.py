@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from portability.outcome import printable
 from portability.report.language import N_, Words
 
 LEVELS: Mapping[str, tuple[str, str]] = {
@@ -137,7 +138,7 @@ SIGNATURES: Mapping[str, str] = {
 
 ROLES: Mapping[str, str] = {
     "outgoing": N_("Outgoing host"),
-    "practice": N_("Practice (data controller)"),
+    "practice": N_("Practice"),
     "incoming": N_("Incoming host"),
 }
 
@@ -218,4 +219,4 @@ def facts(words: Words, told: Mapping[str, str | int]) -> list[str]:
 
 def named(words: Words, texts: Mapping[str, str], code: str) -> str:
     """What a code is called; a code of another program stays as it is."""
-    return words.text(texts[code]) if code in texts else code
+    return words.text(texts[code]) if code in texts else printable(code)

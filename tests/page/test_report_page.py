@@ -31,6 +31,7 @@ Scheme = Literal["light", "dark"]
 HOSTILE = (
     Line(key="<script>window.bad=1</script>/a", size=5),
     Line(key="<img src=x onerror=window.bad=1>/b", size=6, losses=(Loss(name="<b>bold</b>", parked=None),)),
+    Line(key="日本 $x^2$/\u202ea", size=8),
     Line(key="\"'>&amp;\x1b]0;x\x07/\udcff", size=7),
 )
 JOB = """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import archives
+import exports
 import jsonschema
 import pytest
 from report_samples import NOON, THREE, Drilled, Line, drill, evidence, many
@@ -19,7 +22,7 @@ from connectors import Location
 from manifests import signing
 from manifests.errors import FormatError, ManifestError, SealError
 from manifests.receipt import Loss
-from manifests.statement import Statement
+from manifests.statement import Statement, Subject, drill_result
 from portability.archive.signer import Signer
 from portability.drill import record as drills
 from portability.errors import EvidenceError, PlaceError, RefusedError, UsageError
@@ -205,6 +208,21 @@ def test_an_altered_archive_is_not_proven_and_counts_what_is_wrong(tmp_path: Pat
     assert [(one.problem, one.count) for one in report.findings if one.fails] == [("V15", 1)]
 
 
+def test_an_encrypted_archive_is_proven_only_with_its_key_and_a_packed_one_in_place(tmp_path: Path) -> None:
+    recipient = exports.an_identity(tmp_path / "identity")
+    source = exports.a_folder(tmp_path / "source")
+    sealed = exports.an_archive(source, tmp_path / "sealed", recipients=(recipient,), work=tmp_path / "work")
+    closed, opened = of_archive(sealed), of_archive(sealed, identity=str(tmp_path / "identity"))
+    assert (closed.verdict.state, closed.verdict.exit_code, closed.proven.things) == ("not-proven", 3, 0)
+    assert (opened.verdict.state, opened.proven.things) == ("proven", 2)
+    exports.an_export(source, tmp_path / "packed", form="zip", work=tmp_path / "other")
+    (file,) = (tmp_path / "packed").glob("*.zip")
+    packed = of_archive(file)
+    assert packed.verdict.proven
+    assert packed.practice == "source"
+    assert len(packed.folders) == 2
+
+
 def test_a_bag_of_another_program_is_never_proven(tmp_path: Path) -> None:
     (tmp_path / "bag" / "data").mkdir(parents=True)
     (tmp_path / "bag" / "bagit.txt").write_text("BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
@@ -233,11 +251,28 @@ def test_a_drill_whose_record_was_altered_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_signed_drill_says_whether_its_signature_holds(tmp_path: Path) -> None:
-    fingerprint = archives.fingerprint()
-    place = drill(tmp_path, Drilled(more={"key": fingerprint}))
-    report = of(place)
-    assert report.signature is not None
-    assert report.signature.state == "absent"
+    place = drill(tmp_path, Drilled(more={"key": archives.fingerprint()}))
+
+    def state() -> str:
+        signature = of(place).signature
+        assert signature is not None
+        return signature.state
+
+    def sign(about: bytes, name: str = "portability example key, never use it") -> None:
+        subject = Subject(name=drills.NAME, sha256=hashlib.sha256(about).hexdigest())
+        data = drill_result(subject, passed=["export"]).to_bytes()
+        (place / "statement.json").write_bytes(data)
+        armoured = signing.sign(archives.key(name), io.BytesIO(data), signing.STATEMENT)
+        (place / "statement.json.sig").write_bytes(armoured)
+
+    record = (place / drills.NAME).read_bytes()
+    assert state() == "absent"
+    sign(record)
+    assert state() == "valid"
+    sign(record + b" ")
+    assert state() == "invalid"
+    sign(record, "somebody else")
+    assert state() == "by another key"
 
 
 # -- what every report keeps to ----------------------------------------------------------------------------------------
@@ -377,6 +412,11 @@ def test_a_weak_or_open_pseudonym_key_is_refused(tmp_path: Path) -> None:
 def the_signer(name: str = "a host's key") -> Signer:
     key = archives.key(name)
     return Signer(public=signing.public_key(key), _sign=key.sign)
+
+
+def test_a_drill_hands_nothing_over(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="hands nothing over"):
+        handover.write_or_check(tmp_path / "handover.json", of(drill(tmp_path / "drills")))
 
 
 def test_both_sides_sign_one_statement_and_openssh_agrees(tmp_path: Path) -> None:
