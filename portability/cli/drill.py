@@ -71,7 +71,7 @@ def command(
     passphrase: str | None,
     **flags: Any,
 ) -> int:
-    """Rehearse the exit: would everything come out, and open elsewhere?
+    """Rehearse the exit, and say what would come out.
 
     Exports into a scratch archive, verifies and restores it to a second scratch place, compares, times, remembers, and
     removes what it wrote there. Interrupted? Run the same command again. The source is only read.
@@ -194,14 +194,15 @@ def _dry_run(screen: Screen, job: Job, terms: DrillTerms) -> int:
     from portability.census import census
     from portability.cli.drill_results import quote_text
     from portability.draw import WHOLE
+    from portability.drill.context import check_job
     from portability.drill.folder import Drills
-    from portability.drill.run import check_job, make_quote
+    from portability.drill.quote import quote_of
 
     check_job(job, terms)
     last = Drills(terms.folder).last()
     counts = census(replace(job, source=options.settled(job.source)), progress=screen.progress(), keep=False).counts
     share = terms.sample or WHOLE
-    quote = make_quote(
+    quote = quote_of(
         job,
         objects=max(1, counts.things * share // WHOLE),
         bytes_=counts.bytes * share // WHOLE,

@@ -16,7 +16,8 @@ from portability.drill.canary import Aviary
 from portability.drill.folder import Drills
 from portability.drill.sampling import Turn
 from portability.drill.state import State
-from portability.job import Job, Selection
+from portability.errors import UsageError
+from portability.job import Job, Selection, check
 from portability.job_drill import DrillTerms
 
 EVIDENCE = "evidence"
@@ -78,3 +79,16 @@ def clean(state: State) -> int:
         scratch.clean(Location.parse(url, credentials=reference), state.scratch)
         for url, reference in sorted(told, key=str)
     )
+
+
+def terms_of(job: Job) -> DrillTerms:
+    if job.drill is None:
+        raise UsageError("the job has no table [drill]")
+    return job.drill
+
+
+def check_job(job: Job, terms: DrillTerms) -> None:
+    """What can be known to be wrong without contacting anyone. UsageError."""
+    scratch.check_places(job, terms)
+    for place in (terms.scratch, terms.restore_to):
+        check(replace(job, destination=below(place, "portability-drill"), evidence=terms.folder))

@@ -89,6 +89,7 @@ def _of_this_drill(seen: Seen) -> Iterator[Finding]:
     facts, proof = seen.facts, seen.proof
     refused = {reason: count for reason, count in facts.skipped.items() if reason not in seen.accepted}
     told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(refused.items()))
+    yield _finding("nothing-found", int(not facts.found[0]), "the source lists nothing")
     yield _finding("skipped", sum(refused.values()), f"things that an export leaves out: {told}", facts=refused)
     yield _finding(
         "failed",

@@ -22,7 +22,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Fits = Literal["yes", "no", "unsure"]
 
 Problem = Literal[
-    "nothing-found",  # the source listed nothing
+    "nothing-found",  # the source listed nothing, and did at an earlier drill
     "shrank",  # the source holds half of what it held at the last drill, or less
     "disappeared",  # more things are gone since the last drill than the threshold allows
     "skipped",  # things that the export would leave out without being accepted

@@ -9,7 +9,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,22 +18,22 @@ from manifests.bagit import TAG_LIST
 from manifests.canonical import time_text
 from portability.archive.closing import Signer
 from portability.archive.export import STATE as ARCHIVE_STATE
-from portability.archive.export import Export, below, count, export, finished, work_folder
+from portability.archive.export import Export, count, export, finished, work_folder
 from portability.archive.restore import restore
 from portability.archive.verifier import VerifierResult
-from portability.drill import canary, conclude, listing, proof, quote, record, scratch
+from portability.drill import canary, conclude, listing, proof, record, scratch
 from portability.drill.clock import Clock
-from portability.drill.context import EVIDENCE, WORK, Context, clean, turn_of
+from portability.drill.context import EVIDENCE, WORK, Context, check_job, clean, terms_of, turn_of
 from portability.drill.finish import Drilled, finish
 from portability.drill.folder import Drills
-from portability.drill.record import Quote, Record
+from portability.drill.quote import counted, quote_of
+from portability.drill.record import Quote
 from portability.drill.sampling import next_turn
 from portability.drill.state import State
-from portability.errors import EvidenceError, RefusedError, UsageError
-from portability.job import Job, check
-from portability.job_drill import DrillTerms
+from portability.errors import EvidenceError, PlaceError, RefusedError
+from portability.job import Job
 from portability.ledger import Ledger
-from portability.lock import FolderLock
+from portability.lock import FolderLock, is_held
 from portability.progress import Progress, Silent
 
 Said = Callable[[Quote, bool], None]
@@ -59,23 +59,15 @@ def drill(
     drills = Drills(terms.folder)
     drills.entries()  # a broken chain is said before anything is written
     terms.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if is_held(terms.folder):
+        raise PlaceError(
+            f"another drill is running in {terms.folder}",
+            hint="wait for it; portability drill --status tells when it ended",
+        )
     with FolderLock(terms.folder):
         aviary = canary.load(terms.folder, job.source)
         context = Context(job=job, terms=terms, drills=drills, aviary=aviary, signer=signer, now=now)
         return _Run(context, progress or Silent(), said).drill(share, seed)
-
-
-def terms_of(job: Job) -> DrillTerms:
-    if job.drill is None:
-        raise UsageError("the job has no table [drill]")
-    return job.drill
-
-
-def check_job(job: Job, terms: DrillTerms) -> None:
-    """What can be known to be wrong without contacting anyone. UsageError."""
-    scratch.check_places(job, terms)
-    for place in (terms.scratch, terms.restore_to):
-        check(replace(job, destination=below(place, "portability-drill"), evidence=terms.folder))
 
 
 class _Run:
@@ -152,8 +144,14 @@ class _Run:
         if state.archive and not work_folder(asked).exists() and self._is_closed(state):
             state.step = "restore"  # killed just afterwards
             return
-        with clock.during("census"):
-            count(asked, progress=clock)
+        try:
+            with clock.during("census"):
+                count(asked, progress=clock)
+        except RefusedError:
+            if not self._has_lost_everything(state, asked):
+                raise
+            state.step = "record"
+            return
         if state.quote is None:
             state.quote = self._quote(asked).model_dump(mode="json")
         self._said(Quote.model_validate(state.quote), self._resumed)
@@ -166,6 +164,19 @@ class _Run:
             state.step = "record"
         else:
             state.step = "restore"
+
+    def _has_lost_everything(self, state: State, asked: Export) -> bool:
+        """An empty source that was not empty at an earlier drill is what this drill found, and no wrong url."""
+        known = any(one.found.objects for one in self._context.drills.records() if one.source == asked.source.url)
+        ledger = Ledger(work_folder(asked), read_only=True)
+        try:
+            if not known or ledger.count():
+                return False
+            self._look(state, ledger)
+        finally:
+            ledger.close()
+        state.quote = quote_of(self._context.job, objects=0, bytes_=0, listed=0).model_dump(mode="json")
+        return True
 
     def _look(self, state: State, ledger: Ledger) -> None:
         """Keep what the export's ledger knows: it goes with the export."""
@@ -198,12 +209,7 @@ class _Run:
         """Count what will be moved, say what that costs, and refuse what there is no room for."""
         ledger = Ledger(work_folder(asked), read_only=True)
         try:
-            listed = objects = octets = 0
-            for thing in ledger.things():
-                listed += 1
-                if not asked.selection.excludes(thing.key):
-                    objects += 1
-                    octets += (thing.size or 0) if thing.kind == "object" else 0
+            listed, objects, octets = counted(ledger, asked.selection)
         finally:
             ledger.close()
         if not objects:
@@ -211,7 +217,7 @@ class _Run:
                 f"of {listed:,} things the sample drew none: a drill of nothing proves nothing",
                 hint="take a larger share, or no --sample",
             )
-        return make_quote(self._context.job, objects=objects, bytes_=octets, listed=listed, last=self._last)
+        return quote_of(self._context.job, objects=objects, bytes_=octets, listed=listed, last=self._last)
 
     def _restore(self, state: State, clock: Clock) -> None:
         context, folder = self._context, self._context.folder(state)
@@ -255,22 +261,3 @@ class _Run:
                 told, folders = conclude.seen(self._context, state, self._last)
             conclude.write(self._context, state, told, folders).write(folder)
         state.step = "finish"
-
-
-def make_quote(job: Job, *, objects: int, bytes_: int, listed: int, last: Record | None = None) -> Quote:
-    """What a drill of so much costs. PlaceError if there is too little room."""
-    terms = terms_of(job)
-    needed = scratch.need(terms, objects=listed, bytes_=bytes_)
-    scratch.check_room(terms, needed)
-    seconds = None
-    if last is not None and last.moved.bytes:
-        seconds = last.score.milliseconds / 1000 * max(bytes_ / last.moved.bytes, objects / last.moved.objects)
-    return quote.quote(
-        job.source.scheme,
-        objects=objects,
-        bytes_=bytes_,
-        listed=listed,
-        disk=sum(needed.values()),
-        seconds=seconds,
-        prices=job.prices,
-    )

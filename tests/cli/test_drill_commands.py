@@ -135,15 +135,38 @@ def test_the_notify_command_is_told_of_a_drill_and_of_one_that_could_not_be(
     words = json.dumps([sys.executable, str(hook), str(tmp_path / "told.jsonl")])
     job.write_text(job.read_text() + f"notify = {words}\n")
     shows(run("drill", "--job", job), 0)
+    (tmp_path / "source").rename(tmp_path / "gone")
+    run("drill", "--job", job).refused(5, "source")
+    told = [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()]
+    assert [(one["type"], one.get("exit_code")) for one in told] == [("drill", None), ("error", 5)]
+
+    job.write_text(job.read_text().replace(str(hook), str(tmp_path / "no-hook.py")))
+    (tmp_path / "gone").rename(tmp_path / "source")
+    assert "notify command" in shows(run("drill", "--job", job), 0).out
+
+
+def test_a_source_that_holds_nothing_any_more_is_a_finding_and_a_wrong_url_is_none(
+    run: Run, job: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    right = job.read_text()
+    job.write_text(right.replace('"source"', '"empty"'))
+    run("drill", "--job", job).refused(3, "holds nothing")
+    job.write_text(right)
+    shows(run("drill", "--job", job), 0)
     for number in range(5):
         (tmp_path / "source" / f"{number}.txt").unlink()
-    run("drill", "--job", job).refused(3, "holds nothing")
-    told = [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()]
-    assert [(one["type"], one.get("exit_code")) for one in told] == [("drill", None), ("error", 3)]
+    (told,) = shows(run("--json", "drill", "--job", job), 3).records
+    assert {one["problem"] for one in told["findings"] if one["fails"]} == {"nothing-found", "shrank", "disappeared"}
+    assert told["drift"]["disappeared"]["objects"] == 5
 
-    job.write_text(job.read_text().replace(str(hook), str(tmp_path / "gone.py")))
-    (tmp_path / "source" / "1.txt").write_text("letter")
-    assert "notify command" in run("drill", "--job", job).out
+
+def test_a_plan_states_requests_egress_and_money(run: Run, job: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    job.write_text('evidence = "evidence"\ndestination = {url = "new"}\n' + job.read_text().replace("0.01", "1000000"))
+    (told,) = shows(run("--json", "plan", "--job", job), 0).records
+    assert told["quote"] == {"requests": 7, "egress_bytes": 40, "money": {"EUR": "0.04"}}
+    shows(run("plan", "--job", job), 0, "leaves the host", "in about 7 requests, 0.04 EUR")
 
 
 @pytest.mark.parametrize(

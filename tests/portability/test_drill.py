@@ -24,6 +24,7 @@ from portability.draw import Draw
 from portability.drill import canary, record
 from portability.drill.status import status
 from portability.errors import EvidenceError, PlaceError, RefusedError, UsageError
+from portability.lock import FolderLock
 from portability.progress import Silent
 
 LETTERS = {f"courriers/{number:03}.txt": f"lettre {number}".encode() for number in range(20)}
@@ -357,3 +358,10 @@ def test_a_drill_never_removes_what_it_did_not_create(tmp_path: Path) -> None:
     drilled(job)
     assert theirs.read_text() == "not ours"
     assert left_in(Location.parse(str(tmp_path / "second"))) == ["letter.txt"]
+
+
+def test_two_drills_of_one_job_do_not_run_at_once(tmp_path: Path) -> None:
+    job = a_drill_job(letters(tmp_path), tmp_path)
+    (tmp_path / "drills").mkdir()
+    with FolderLock(tmp_path / "drills"), pytest.raises(PlaceError, match="another drill is running"):
+        drilled(job)
