@@ -25,6 +25,10 @@ from portability.errors import PlaceError
 
 _RENEWALS = 3
 """Times that a broken pool is made anew in one phase."""
+_FEWEST, _MOST = 8, 128
+"""Things of a batch."""
+_WORK = ("portability.pool", "portability.move", "portability.check")
+"""What every worker needs; not what the driver needs besides: models of job files, the ledger."""
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,6 +59,12 @@ def stream(
             item = under_way.pop(future)
             error = future.exception()
             yield item, future.result() if error is None else error
+
+
+def batch_of(items: int, window: int) -> int:
+    """How many small things make a batch: many, because each batch costs a message and a transaction, but so that a few
+    hundred of them still keep all workers busy, and that a kill loses seconds."""
+    return max(_FEWEST, min(_MOST, -(-items // max(window, 1))))
 
 
 def on_own_workers(
@@ -112,11 +122,11 @@ def prepare(schemes: Iterable[str]) -> None:
         return
     from multiprocessing import forkserver  # here, because it is not for every system
 
-    ours = [name for name in sys.modules if name.partition(".")[0] == "portability"]
     known = names()
     hosts = [known[scheme].partition(":")[0] for scheme in schemes if scheme in known]
+    # Of what this process has loaded only the command's own module: each worker runs the start of the program once more.
     multiprocessing.get_context("forkserver").set_forkserver_preload(
-        [*ours, *hosts, "portability.move", "portability.check"]
+        [*_WORK, *hosts, *(name for name in ("portability.cli",) if name in sys.modules)]
     )
     forkserver.ensure_running()
 

@@ -12,7 +12,7 @@ from portability.job import Job, part_above
 from portability.ledger import Ledger
 from portability.links import link
 from portability.move import move
-from portability.pool import stream
+from portability.pool import batch_of, stream
 from portability.progress import Progress
 from portability.tasks import (
     Answer,
@@ -31,9 +31,12 @@ from portability.tasks import (
 )
 from portability.thing import Thing
 
-BATCH_TASKS = 32
 BATCH_BYTES = 32 << 20
 """Of one batch: enough to keep a worker's connections busy, little enough that a kill loses seconds and progress moves."""
+_PARTS = 32
+"""Of large objects in one batch, where `BATCH_BYTES` does not make it fewer."""
+_BEGUN = BATCH_BYTES // 4
+"""What the begin of a large object counts for in a batch: its parts will be many, and few such objects be under way."""
 
 
 @dataclass(slots=True)
@@ -51,6 +54,8 @@ class _Large:
     """A large object under way: what is still to come before it can be published."""
 
     thing: Thing
+    token: str = ""
+    """Of the upload whose parts are being sent; answers about parts of another one are of no interest any more."""
     missing: int = 0
     resumed: bool = False
     dropped: bool = False
@@ -70,12 +75,9 @@ def transfer(
 
     An error of the executor itself (a killed worker process) passes: everything answered before it is on disk.
     """
-    progress.phase(
-        "transfer",
-        ledger.count("action IN ('copy', 'chain') AND state = 'planned'"),
-        ledger.total("size", "action IN ('copy', 'chain') AND state = 'planned'"),
-    )
-    driver = _Driver(job, ledger, work, stopped)
+    planned = ledger.count("action IN ('copy', 'chain') AND state = 'planned'")
+    progress.phase("transfer", planned, ledger.total("size", "action IN ('copy', 'chain') AND state = 'planned'"))
+    driver = _Driver(job, ledger, work, stopped, batch_of(planned, window()))
     for batch, answers in stream(executor, move, driver.next_batch, window):
         if isinstance(answers, BaseException):
             raise answers
@@ -85,9 +87,11 @@ def transfer(
 
 
 class _Driver:
-    def __init__(self, job: Job, ledger: Ledger, work: Work, stopped: Callable[[], bool]) -> None:
-        self._job, self._ledger, self._work, self._stopped = job, ledger, work, stopped
+    def __init__(self, job: Job, ledger: Ledger, work: Work, stopped: Callable[[], bool], batch: int) -> None:
+        self._job, self._ledger, self._work, self._stopped, self._most = job, ledger, work, stopped, batch
         self._ready: deque[Task] = deque()
+        self._parts: dict[int, Iterator[Part]] = {}
+        """By large object: the parts still to be sent, made when they are asked for."""
         self._large: dict[int, _Large] = {}
         self._sizes: dict[int, int] = {}
         self._planned = self._batches()
@@ -103,12 +107,8 @@ class _Driver:
     def next_batch(self) -> Batch | None:
         if self._stopped():
             return None
-        if self._ready:
-            return self._batch(self._drain())
-        tasks = next(self._planned, None)
-        if tasks is None:
-            return self._batch(self._drain()) if self._ready else None
-        return self._batch(tasks)
+        tasks = self._drain() or next(self._planned, []) or self._drain()
+        return self._batch(tasks) if tasks else None
 
     def _batch(self, tasks: list[Task]) -> Batch:
         return Batch(source=self._job.source, destination=self._job.destination, tasks=tuple(tasks), work=self._work)
@@ -117,10 +117,16 @@ class _Driver:
         """Tasks that earlier answers made ready: parts by the batch, each small enough that all workers get some."""
         tasks: list[Task] = []
         size = 0
-        while self._ready and size < BATCH_BYTES and len(tasks) < BATCH_TASKS:
-            task = self._ready.popleft()
-            size += task.stop - task.start if isinstance(task, Part) else 0
-            tasks.append(task)
+        while self._ready and len(tasks) < _PARTS:
+            tasks.append(self._ready.popleft())
+        while self._parts and size < BATCH_BYTES and len(tasks) < _PARTS:
+            number, parts = next(iter(self._parts.items()))
+            part = next(parts, None)
+            if part is None:
+                del self._parts[number]
+                continue
+            size += part.stop - part.start
+            tasks.append(part)
         return tasks
 
     def _batches(self) -> Iterator[list[Task]]:
@@ -129,12 +135,13 @@ class _Driver:
         for group in self._groups():
             task, weight = self._task(group)
             if task is None:  # a large object that goes on: its parts are ready
-                yield self._drain()
+                if ready := self._drain():
+                    yield ready
                 continue
             tasks.append(task)
             size += weight
             # Two at least: while one large object waits for its host, the other has the processor.
-            if len(tasks) >= BATCH_TASKS or (size >= BATCH_BYTES and len(tasks) > 1):
+            if len(tasks) >= self._most or (size >= BATCH_BYTES and len(tasks) > 1):
                 yield tasks
                 tasks, size = [], 0
         if tasks:
@@ -161,8 +168,7 @@ class _Driver:
     def _task(self, group: list[Thing]) -> tuple[Task | None, int]:
         first = group[0]
         size = sum(thing.size or 0 for thing in group if thing.state == "planned")
-        for thing in group:
-            self._sizes[thing.id] = thing.size or 0
+        self._sizes.update((thing.id, thing.size or 0) for thing in group if thing.state == "planned")
         if first.action == "chain":
             return Chain(steps=tuple(_step(thing) for thing in group)), size
         if (
@@ -174,7 +180,7 @@ class _Driver:
             self._large[first.id] = _Large(thing=first)
             if self._resume(first):
                 return None, 0
-            return Begin(step=_step(first)), 0
+            return Begin(step=_step(first)), _BEGUN
         return _step(first), size
 
     def _resume(self, thing: Thing) -> bool:
@@ -195,19 +201,20 @@ class _Driver:
         there = {part[0] for part in self._ledger.parts(number)}
         starts = range(0, size, part_size)
         missing = [at for at in range(len(starts)) if at + 1 not in there]
-        large.missing = len(missing)
-        for at in missing:
-            self._ready.append(
-                Part(
-                    id=number,
-                    entry=entry,
-                    path=large.thing.path,
-                    token=token,
-                    number=at + 1,
-                    start=starts[at],
-                    stop=min(starts[at] + part_size, size),
-                )
+        large.token, large.missing = token, len(missing)
+        path = large.thing.path
+        self._parts[number] = (
+            Part(
+                id=number,
+                entry=entry,
+                path=path,
+                token=token,
+                number=at + 1,
+                start=starts[at],
+                stop=min(starts[at] + part_size, size),
             )
+            for at in missing
+        )
         if not missing:
             self._queue_finish(number)
 
@@ -221,6 +228,8 @@ class _Driver:
     # -- settling answers -----------------------------------------------------------------------------------------
 
     def settle(self, batch: Batch, answers: list[Answer], progress: Progress) -> None:
+        late = {task.id for task in batch.tasks if isinstance(task, Part) and self._is_late(task)}
+        answers = [answer for answer in answers if answer.id not in late]
         moved = [answer for answer in answers if isinstance(answer, Moved)]
         with self._ledger.transaction():
             if moved:
@@ -228,6 +237,10 @@ class _Driver:
             for answer in answers:
                 self._settle(answer, progress)
             self._ledger.touch()
+
+    def _is_late(self, part: Part) -> bool:
+        large = self._large.get(part.id)
+        return large is None or large.token != part.token
 
     def _settle(self, answer: Answer, progress: Progress) -> None:
         match answer:
@@ -271,22 +284,18 @@ class _Driver:
             and answer.problem in {"NotFound", "Changed", "InvalidKey", "Unsupported"}
         ):
             # The upload of an earlier run is gone or cannot be gone on with, or the object changed: begin anew, once.
-            self._drop_parts(answer.id)
+            self._parts.pop(answer.id, None)
             self._ledger.forget_upload(answer.id)
             self._large[answer.id] = _Large(thing=large.thing)
             self._ready.append(Begin(step=_step(large.thing)))
             return
         if large is not None:
             large.dropped = True
-            self._drop_parts(answer.id)
+            self._parts.pop(answer.id, None)
         self._ledger.settle_failure(answer)
         self.totals.failed += 1
         self.totals.tries += answer.attempts
         progress.step(1, self._sizes.pop(answer.id, 0))
-
-    def _drop_parts(self, number: int) -> None:
-        kept = [task for task in self._ready if not (isinstance(task, Part) and task.id == number)]
-        self._ready = deque(kept)
 
 
 def _step(thing: Thing) -> Step:

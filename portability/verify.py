@@ -28,14 +28,13 @@ from portability.layout import Layout
 from portability.ledger import PAGE, Ledger
 from portability.links import link
 from portability.outcome import Counts, Finding, Outcome
-from portability.pool import stream
+from portability.pool import batch_of, stream
 from portability.progress import Progress, Silent
 from portability.receipts import entry_of as entry_of_line
 from portability.receipts import lost, stored_path
 from portability.tasks import Work
 from portability.thing import UNVERSIONED, Thing, dump, entry_of
 
-BATCH_THINGS = 32
 BATCH_BYTES = 32 << 20
 SHOWN = 20
 """Findings carried in an outcome; all of them go to the findings file."""
@@ -71,12 +70,9 @@ def prove(
         ledger.clear_findings("listing")
         if not merge:
             _unexpected(ledger)
-    progress.phase(
-        "verify",
-        ledger.count(f"{stored} AND checked = 0"),
-        ledger.total("ifnull(bytes, 0)", f"{stored} AND checked = 0"),
-    )
-    batches = _batches(destination, ledger, demands, work)
+    unchecked = ledger.count(f"{stored} AND checked = 0")
+    progress.phase("verify", unchecked, ledger.total("ifnull(bytes, 0)", f"{stored} AND checked = 0"))
+    batches = _batches(destination, ledger, demands, work, batch_of(unchecked, window()))
     for batch, answers in stream(executor, check, lambda: None if stopped() else next(batches, None), window):
         if isinstance(answers, BaseException):
             raise answers
@@ -112,7 +108,7 @@ def _unexpected(ledger: Ledger) -> None:
     )
 
 
-def _batches(destination: Location, ledger: Ledger, demands: Level, work: Work) -> Iterator[CheckBatch]:
+def _batches(destination: Location, ledger: Ledger, demands: Level, work: Work, most: int) -> Iterator[CheckBatch]:
     checks: list[Check] = []
     missing: list[Thing] = []
     size = 0
@@ -130,7 +126,7 @@ def _batches(destination: Location, ledger: Ledger, demands: Level, work: Work) 
             continue
         checks.append(_check(thing, listing, ledger, in_lines=in_lines))
         size += thing.bytes or 0
-        if len(checks) >= BATCH_THINGS or (size >= BATCH_BYTES and len(checks) > 1):
+        if len(checks) >= most or (size >= BATCH_BYTES and len(checks) > 1):
             yield batch()
             checks, size = [], 0
     _settle_missing(ledger, missing)

@@ -116,6 +116,15 @@ def entry_of(number: int) -> Entry:
     )
 
 
+def write_tree(folder: Path, count: int) -> None:
+    """The same objects as files."""
+    for number in range(count):
+        path = folder / key_of(number)
+        if number % 100 == 0:
+            path.parent.mkdir(parents=True)
+        path.write_bytes(bytes_of(number))
+
+
 def connect(location: Location) -> Simulated:
     """The entry point."""
     return Simulated(location)

@@ -81,6 +81,20 @@ def test_sorting_in_runs_on_disk_gives_the_same_bytes(found: list[str]) -> None:
     assert written == sorted(path.encode("utf-8", "surrogateescape") for path in found)
 
 
+@given(st.dictionaries(paths.filter(is_file_path), st.none() | paths.filter(is_file_path), max_size=30))
+def test_things_under_their_own_key_and_renamed_ones_are_sorted_together(found: dict[str, str | None]) -> None:
+    ordered = sorted(found, key=lambda key: key.encode("utf-8", "surrogateescape"))
+    lines = [a_line(key, **({} if found[key] is None else {"path": found[key]})) for key in ordered]
+    out = io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sums, "_RUN", 40)
+        sums.write_sums(lines, out)
+    written = [sums.parse_sums_line(line)[0] for line in io.BytesIO(out.getvalue())]
+    assert written == sorted(
+        {(key if path is None else path).encode("utf-8", "surrogateescape") for key, path in found.items()}
+    )
+
+
 def test_a_projection_with_any_other_byte_does_not_agree() -> None:
     lines = [a_line(name, name.encode()) for name in "abc"]
     out = io.BytesIO()

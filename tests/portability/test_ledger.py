@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -18,9 +19,9 @@ from connectors import Entry, Posix
 from connectors.keys import key_bytes
 from portability.errors import EvidenceError, PlaceError
 from portability.ledger import PAGE, Ledger
-from portability.tasks import Begun, Failure, Moved, PartMoved
 from portability.outcome import Finding
-from portability.thing import UNVERSIONED, mark
+from portability.tasks import Begun, Failure, Moved, PartMoved
+from portability.thing import UNVERSIONED, entry_of, mark
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\udc80\udcff/aé\U0010ffff"), min_size=1)
 
@@ -48,7 +49,7 @@ def census(ledger: Ledger, *entries: Entry, ranked: bool = False) -> None:
 def moved(number: int, **changes: object) -> Moved:
     values = {
         "id": number,
-        "facts": "{\"key\": \"k\"}",
+        "facts": '{"key": "k"}',
         "size": 1,
         "sha256": "0" * 64,
         "losses": (),
@@ -169,6 +170,33 @@ def test_tries_add_up_over_failures_and_runs(ledger: Ledger) -> None:
     ledger.settle_moved(moved(thing.id))
 
     assert [(one.state, one.attempts, one.problem) for one in ledger.things()] == [("moved", 6, None)]
+
+
+def test_facts_that_equal_the_claim_take_no_room_and_outlast_it(ledger: Ledger) -> None:
+    """The run after has another claim: what the thing was when it was moved is still known."""
+    census(ledger, *claims("same", "more"))
+    more, same = ledger.things()
+    ledger.settle_moved(
+        moved(same.id, facts=same.claim_text), moved(more.id, facts='{"key": "more", "media_type": "a/b"}')
+    )
+    assert ledger.query("SELECT key, facts IS NULL FROM things ORDER BY key") == [(b"more", 0), (b"same", 1)]
+    assert [(thing.facts.size, thing.facts.media_type) for thing in ledger.things()] == [(None, "a/b"), (4, None)]
+
+    with ledger.transaction():
+        ledger.begin_delta()
+
+    told = {key: json.loads(facts) for key, facts in ledger.query("SELECT key, facts FROM before")}
+    assert told == {b"more": {"key": "more", "media_type": "a/b"}, b"same": {"key": "same", "size": 4}}
+
+
+def test_each_thing_comes_with_what_the_destination_lists_of_it(ledger: Ledger) -> None:
+    census(ledger, *claims("a", "b", "moved"))
+    ledger.execute("UPDATE things SET path = x'7a' WHERE key = x'6d6f766564'")
+    list(ledger.replace_there([Entry(key="z", size=3), Entry(key="a", size=1), Entry(key="c", size=2)], versions=False))
+
+    told = [(thing.key, listing and entry_of(listing).size) for thing, listing in ledger.listed("1")]
+
+    assert told == [("a", 1), ("b", None), ("moved", 3)]
 
 
 def test_parts_of_a_large_object_are_kept_until_the_whole_digest_is_known(ledger: Ledger) -> None:
