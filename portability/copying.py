@@ -37,7 +37,8 @@ def described(source: Any, step: Step) -> Entry:
 
 def wanted_of(entry: Entry, step: Step) -> Entry:
     """What we ask of the destination: the source's attributes, parked ones put back, under the destination's key."""
-    return replace(overlay(entry, step.overlay), key=step.path)
+    wanted = overlay(entry, step.overlay)
+    return wanted if wanted.key == step.path else replace(wanted, key=step.path)
 
 
 def body_of(source: Any, entry: Entry, batch: Batch, start: int = 0, stop: int | None = None) -> Stream:
@@ -126,7 +127,7 @@ def moved(step: Step, wanted: Entry, stored: Entry, size: int, sha256: str | Non
     is_object = wanted.kind == "object"
     return Moved(
         id=step.id,
-        facts=dump(replace(wanted, key=step.entry.key)),
+        facts=dump(wanted if wanted.key == step.entry.key else replace(wanted, key=step.entry.key)),
         size=size if is_object else None,
         sha256=sha256 if is_object else None,
         losses=losses(wanted, stored),

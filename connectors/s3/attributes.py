@@ -30,8 +30,16 @@ _ENCRYPTION = {
 }
 
 
-def from_head(key: str, head: Mapping[str, Any]) -> Entry:
-    """The entry that a HEAD or GET answer describes, without tags and ACL."""
+def from_head(
+    key: str,
+    head: Mapping[str, Any],
+    *,
+    tags: Mapping[str, str],
+    beside: Mapping[str, Any],
+    latest: bool,
+    listed: Entry | None = None,
+) -> Entry:
+    """The entry that a HEAD or GET answer describes. `beside`: what `host` holds besides; `listed`: the listing's word."""
     headers = {name: head[field] for name, field in HEADERS.items() if head.get(field)}
     if head.get("ExpiresString"):
         headers["expires"] = head["ExpiresString"]
@@ -51,6 +59,11 @@ def from_head(key: str, head: Mapping[str, Any]) -> Entry:
     digests = {_snake(name): str(value) for name, value in head.items() if name.startswith("Checksum") and value}
     if head.get("ETag"):
         digests["etag"] = head["ETag"]
+    version, storage_class = head.get("VersionId"), head.get("StorageClass")
+    if listed is not None:
+        version = version or listed.version
+        # HEAD is silent about STANDARD, which listings spell out.
+        storage_class = storage_class or (None if listed.storage_class == "STANDARD" else listed.storage_class)
     return Entry(
         key=key,
         size=head.get("ContentLength"),
@@ -59,10 +72,12 @@ def from_head(key: str, head: Mapping[str, Any]) -> Entry:
         headers=headers,
         # Header names have no case, and some hosts capitalize them on the way.
         metadata={name.lower(): value for name, value in head.get("Metadata", {}).items()},
+        tags=tags,
         digests=digests,
-        version=head.get("VersionId"),
-        storage_class=head.get("StorageClass"),
-        host=host,
+        version=version,
+        latest=latest,
+        storage_class=storage_class,
+        host={**host, **beside} if beside else host,
     )
 
 

@@ -19,7 +19,7 @@ from connectors.errors import ConnectorError
 from connectors.location import Location
 from connectors.protocols import BulkRead
 from connectors.s3.answers import Reader, checksum_differs, crc32
-from connectors.s3.attributes import bare_etag, from_head, grants, same_etag, tags_held, to_put
+from connectors.s3.attributes import bare_etag, grants, same_etag, tags_held, to_put
 from connectors.s3.client import credentials, is_open, line
 from connectors.s3.errors import answered, unreached
 from connectors.s3.flows import Conversations, Flow
@@ -45,6 +45,7 @@ class Bulk(Uploads):
     _client: Any
     _ready: tuple[Line, Reader, Credentials | None] | None = None
     _prepared = False
+    _signs_bodies = False
     _refused = 0
     _counts_tags = False
     _reads_tags = False
@@ -56,12 +57,16 @@ class Bulk(Uploads):
     def _acl(self, key: str, version: dict[str, Any]) -> dict[str, Any]: ...
 
     @abstractmethod
-    def _finished(
-        self, found: Entry, tags: Mapping[str, Any] | None, host: Mapping[str, Any], *, latest: bool
+    def _described_by(
+        self,
+        key: str,
+        head: Mapping[str, Any],
+        tags: Mapping[str, Any] | None,
+        host: Mapping[str, Any],
+        *,
+        latest: bool,
+        listed: Entry | None = None,
     ) -> Entry: ...
-
-    @abstractmethod
-    def _as_listed(self, entry: Entry, found: Entry) -> Entry: ...
 
     @staticmethod
     @abstractmethod
@@ -108,8 +113,9 @@ class Bulk(Uploads):
         """How the lane goes; None where there is none, or where it was refused too often."""
         if not self._prepared:
             self._prepared = True
-            if available():
+            if available() and self._location.option("bulk") != "off":
                 way, keys = line(self._settings, self._location.host), credentials(self._settings)
+                self._signs_bodies = is_open(self._settings.endpoint)
                 if way is not None and (keys is not None or not way.signing):
                     self._ready = way, Reader(self._client.meta.service_model), keys
         return self._ready if self._refused < _REFUSALS else None
@@ -123,7 +129,7 @@ class Bulk(Uploads):
     # -- one object -----------------------------------------------------------------------------------------------
 
     def _reading(self, entry: Entry) -> Flow[BulkRead | None]:
-        if entry.kind != "object" or entry.size is None or entry.size > BULK or not self._ordinary(entry.key):
+        if entry.kind != "object" or entry.size is None or entry.size > BULK or not self._takes(entry.key):
             return None
         version = self._version(entry)
         headers = ["x-amz-checksum-mode: ENABLED"]
@@ -139,13 +145,13 @@ class Bulk(Uploads):
             or (self._settings.checksums == "when_supported" and checksum_differs(answer))
         ):
             return None
-        found = yield from self._described(entry.key, answer, version, latest=entry.latest)
-        return BulkRead(entry=self._as_listed(entry, found), body=answer.body) if found else None
+        found = yield from self._described(entry.key, answer, version, latest=entry.latest, listed=entry)
+        return BulkRead(entry=found, body=answer.body) if found else None
 
     def _putting(self, entry: Entry, body: bytes) -> Flow[Entry | None]:
         if entry.kind != "object" or len(body) > BULK or entry.size not in {None, len(body)}:
             return None
-        if not self._ordinary(entry.key):
+        if not self._takes(entry.key):
             return None
         headers = self._found[1].headers(to_put(entry))
         if headers is None:
@@ -174,12 +180,19 @@ class Bulk(Uploads):
         return found
 
     def _described(
-        self, key: str, answer: Answer, version: dict[str, Any], *, latest: bool, untagged: bool = False
+        self,
+        key: str,
+        answer: Answer,
+        version: dict[str, Any],
+        *,
+        latest: bool,
+        listed: Entry | None = None,
+        untagged: bool = False,
     ) -> Flow[Entry | None]:
         """The entry of an answer's headers, with tags and ACL. `untagged`: it was just put without tags."""
         reader = self._found[1]
         try:
-            found = from_head(key, reader.head(answer.headers))
+            head = reader.head(answer.headers)
         except (ValueError, OverflowError):
             return None
         tags: Mapping[str, Any] | None = None
@@ -198,13 +211,17 @@ class Bulk(Uploads):
             answer = yield self._request("GET", key, version, [], aside="acl", limit=_ASIDE)
             granted = reader.body("GetObjectAcl", answer)
             host = self._acl(key, version) if granted is None else {"acl": grants(granted)}
-        return self._finished(found, tags, host, latest=latest)
+        return self._described_by(key, head, tags, host, latest=latest, listed=listed)
 
     # -- one exchange ---------------------------------------------------------------------------------------------
 
-    def _ordinary(self, key: str) -> bool:
-        """Whether libcurl asks for exactly this key: it takes dot segments for steps in a path."""
-        return self._key_problem(key) is None and not {".", ".."} & set((self._prefix + key).split("/"))
+    def _takes(self, key: str) -> bool:
+        """Whether the lane may be asked, and for exactly this key: libcurl takes dot segments for steps in a path."""
+        return (
+            self._refused < _REFUSALS
+            and self._key_problem(key) is None
+            and not {".", ".."} & set((self._prefix + key).split("/"))
+        )
 
     def _request(
         self,
@@ -223,7 +240,7 @@ class Bulk(Uploads):
         query = ([f"{aside}="] if aside else []) + ([urlencode({"versionId": version["VersionId"]})] if version else [])
         frozen = keys.get_frozen_credentials() if keys is not None else None
         if frozen is not None:
-            digest = hashlib.sha256(body).hexdigest() if is_open(self._settings.endpoint) else "UNSIGNED-PAYLOAD"
+            digest = hashlib.sha256(body).hexdigest() if self._signs_bodies else "UNSIGNED-PAYLOAD"
             headers = [*headers, f"x-amz-content-sha256: {digest}"]
             if frozen.token:
                 headers.append(f"x-amz-security-token: {frozen.token}")
@@ -244,7 +261,7 @@ class Bulk(Uploads):
         if answer.status == 200 and not answer.broken:
             self._refused = 0
             return True
-        if answer.untrusted:
+        if answer.refused:
             self._refused += 1
             return False
         if answer.broken:

@@ -36,6 +36,7 @@ OPTIONS = {
     "ca": "file with the certificates of your own authority",
     "checksums": "when_required or when_supported (default: when_supported at AWS, else when_required)",
     "acl": "record (default) or ignore: read every object's ACL into the evidence",
+    "bulk": "off: ask for each small object by itself, over botocore (default: on)",
     "connections": "operations at once (default 16)",
     "requester_pays": "true: agree to pay for a bucket whose owner does not",
     "allow_http": "true: allow http:// to another machine, where anyone on the way can read",
@@ -103,8 +104,9 @@ def settings(location: Location) -> Settings:
     ca = location.option("ca") or None
     if ca and not Path(ca).is_file():
         raise LocationError(f"ca={ca}: there is no such file", host=location.url)
-    for name in ("acl", "requester_pays"):
-        choice(name, *{"acl": ("record", "ignore"), "requester_pays": ("false", "true")}[name])
+    choice("acl", "record", "ignore")
+    choice("bulk", "on", "off")
+    choice("requester_pays", "false", "true")
     connections = location.option("connections", "16")
     if not connections.isdecimal() or not 1 <= int(connections) <= 1024:
         raise LocationError("connections= wants a number from 1 to 1024", host=location.url)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace as changed
 from typing import Any
 
 from connectors.entry import Entry
@@ -93,18 +92,7 @@ class S3(Bulk):
     def describe(self, entry: Entry) -> Entry:
         if entry.kind != "object":
             return entry
-        found = self._look(entry.key, self._version(entry), latest=entry.latest)
-        return self._as_listed(entry, found)
-
-    def _as_listed(self, entry: Entry, found: Entry) -> Entry:
-        """What was found of a listed entry, if it is that very thing."""
-        self._same(entry, found.digests.get("etag"), found.size)
-        return changed(
-            found,
-            version=found.version or entry.version,
-            # HEAD is silent about STANDARD, which listings spell out.
-            storage_class=found.storage_class or (None if entry.storage_class == "STANDARD" else entry.storage_class),
-        )
+        return self._look(entry.key, self._version(entry), latest=entry.latest, listed=entry)
 
     def open(self, entry: Entry, start: int = 0, stop: int | None = None) -> Stream:
         if entry.kind != "object":
@@ -168,26 +156,31 @@ class S3(Bulk):
             answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._location.host, **parameters)
         return answer
 
-    def _look(self, key: str, version: dict[str, Any] | None, *, latest: bool) -> Entry:
+    def _look(self, key: str, version: dict[str, Any] | None, *, latest: bool, listed: Entry | None = None) -> Entry:
         """HEAD, tags and ACL of one version (or of the current object) as an entry."""
         version = version or {}
-        found = from_head(key, self._call("head_object", key, ChecksumMode="ENABLED", **version))
+        head = self._call("head_object", key, ChecksumMode="ENABLED", **version)
+        if listed is not None:
+            self._same(listed, head.get("ETag"), head.get("ContentLength"))
         tags = self._aside("tags", "get_object_tagging", key, version)
-        return self._finished(found, tags, self._acl(key, version) if self._asks_acl else {}, latest=latest)
+        host = self._acl(key, version) if self._asks_acl else {}
+        return self._described_by(key, head, tags, host, latest=latest, listed=listed)
 
-    def _finished(
-        self, found: Entry, tags: Mapping[str, Any] | None, host: Mapping[str, Any], *, latest: bool
+    def _described_by(
+        self,
+        key: str,
+        head: Mapping[str, Any],
+        tags: Mapping[str, Any] | None,
+        host: Mapping[str, Any],
+        *,
+        latest: bool,
+        listed: Entry | None = None,
     ) -> Entry:
-        """The entry of an object's headers, with what stands beside it."""
-        host = {**found.host, **host}
+        """The entry of an object's headers and of what stands beside it."""
         if self._unread:
-            host["unread"] = {**self._unread, **host.get("unread", {})}
-        return changed(
-            found,
-            latest=latest,
-            tags={tag["Key"]: tag["Value"] for tag in tags.get("TagSet", [])} if tags else {},
-            host=host,
-        )
+            host = {**host, "unread": {**self._unread, **host.get("unread", {})}}
+        told = {tag["Key"]: tag["Value"] for tag in tags.get("TagSet", [])} if tags else {}
+        return from_head(key, head, tags=told, beside=host, latest=latest, listed=listed)
 
     def _acl(self, key: str, version: dict[str, Any]) -> dict[str, Any]:
         """What `Entry.host` says of an object's ACL."""

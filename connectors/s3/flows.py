@@ -66,7 +66,10 @@ class Conversations(Generic[Result]):
 
     def _send(self, number: int, flow: Flow[Result], request: Request, *, again: bool) -> None:
         def done(answer: Answer) -> None:
-            if again and ((answer.broken and not answer.untrusted) or answer.status in _REPEATED):
+            unheard = (
+                answer.broken and not answer.refused and not answer.status
+            )  # a body that broke off is not repeated
+            if again and (unheard or answer.status in _REPEATED):
                 pause = 0.0 if answer.broken else random.random()  # noqa: S311 - spreads repeats, keeps no secret
                 self._wire.later(pause, lambda: self._repeat(number, flow, request))
             else:

@@ -72,9 +72,14 @@ class Answer:
     broken: int = 0
 
     @property
-    def untrusted(self) -> bool:
-        """Whether the other end could not show who it is: asking again will not help."""
-        return self.broken in {pycurl.E_SSL_CACERT, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CONNECT_ERROR}
+    def refused(self) -> bool:
+        """Whether we broke it off: the other end did not show who it is, or announced too much. Again would be no better."""
+        return self.broken in {
+            pycurl.E_SSL_CACERT,
+            pycurl.E_SSL_CACERT_BADFILE,
+            pycurl.E_SSL_CONNECT_ERROR,
+            pycurl.E_FILESIZE_EXCEEDED,
+        }
 
 
 @dataclass(slots=True)

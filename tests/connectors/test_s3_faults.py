@@ -324,7 +324,7 @@ def test_a_refused_connection_is_worth_retrying_and_named():
 
 
 @contextlib.contextmanager
-def tls_host(folder):
+def tls_host(folder, answer=lambda *_: page("a")):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
@@ -346,7 +346,7 @@ def tls_host(folder):
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
-    with Host(lambda *_: page("a"), context) as fake:
+    with Host(answer, context) as fake:
         yield fake
 
 
