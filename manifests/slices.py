@@ -200,17 +200,24 @@ class _Reading:
 
     def match(self, shape: Shape) -> None:
         """Read the lines of this shape."""
-        rows, census, missed = self.rows, self.census, []
-        head, kind, octets = b'\0{"key":"', b'","kind":"%b"' % shape.kind.encode(), 0
-        lines = self._lines if len(self.left) == len(self._lines) else [self._lines[index] for index in self.left]
-        for index, match in zip(self.left, map(shape.pattern.fullmatch, lines), strict=True):
-            if match is None:
-                missed.append(index)
-                continue
-            row = rows[index] = match.groups()
-            order = row[_ORDER]
-            census[index] = head + row[_KEY] + kind + (b',"order":' + order + b"}" if order else b"}")
-            octets += int(row[_SIZE] or b"0")
+        lines = [self._lines[index] for index in self.left] if len(self.left) < len(self._lines) else self._lines
+        matches = list(map(shape.pattern.fullmatch, lines))
+        indexes, missed = self.left, []
+        if None in matches:
+            missed = [index for index, match in zip(self.left, matches, strict=True) if match is None]
+            indexes = [index for index, match in zip(self.left, matches, strict=True) if match is not None]
+        rows = [match.groups() for match in matches if match is not None]
+        head, kind, end = b'\0{"key":"', b'","kind":"%b"' % shape.kind.encode(), b"}"
+        if any(row[_ORDER] for row in rows):
+            leaves = [head + row[_KEY] + kind + b',"order":' + row[_ORDER] + end for row in rows]
+        else:
+            leaves = [head + row[_KEY] + kind + end for row in rows]
+        if len(rows) == len(self._lines):
+            self.rows, self.census = rows, leaves
+        else:
+            for index, row, leaf in zip(indexes, rows, leaves, strict=True):
+                self.rows[index], self.census[index] = row, leaf
+        octets = sum([int(row[_SIZE]) for row in rows if row[_SIZE]])
         if hits := len(self.left) - len(missed):
             self.hits[shape] = hits
             self.counts.bytes += octets

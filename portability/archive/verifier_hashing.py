@@ -25,7 +25,7 @@ from portability.archive.verifier_tree import (
     regular_size,
 )
 
-BATCH = 500
+BATCH = 1000
 LARGE = 4 << 20
 """A file of this size is handed back and gets a batch of its own, so that no core waits for another's queue."""
 

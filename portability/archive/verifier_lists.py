@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 import io
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby, islice, takewhile
 from operator import lt
 from typing import BinaryIO, NamedTuple
 
@@ -16,7 +17,7 @@ from manifests import bagit
 from portability.archive.verifier_findings import Findings
 from portability.archive.verifier_hashing import Run
 from portability.archive.verifier_match import Listed, in_runs
-from portability.archive.verifier_names import PLAIN, Folds, broken_name, merged
+from portability.archive.verifier_names import PLAIN, Folds, broken_name, is_doubtful, merged
 from portability.archive.verifier_tree import Tree
 
 ALGORITHMS = ("sha256", "sha512")
@@ -36,7 +37,10 @@ _READ = 1 << 18
 _TOGETHER = 1000
 """Lines of two lists that are looked at together."""
 
-_PLAIN_LINE = re.compile(rf"^([0-9a-f]{{64}})  (data(?:/{PLAIN})+)\n", re.MULTILINE)
+_RUN = 200
+"""Files of one folder that are looked at together."""
+
+_PLAIN_LINE = re.compile(rf"^([0-9a-f]{{64}})  (data(?:/{PLAIN})++)\n", re.MULTILINE)
 _Labelled = tuple[str, tuple[str, ...], str]
 """Path, algorithms, digests."""
 
@@ -108,14 +112,10 @@ class Lists:
         told(block.lines)
         if not block.plain:
             self._check_names(block.paths)
-        folders = [path[: path.rfind("/")] for path in block.paths]
-        self._folds.add(block.paths, folders)
-        at = 0
-        for folder, group in groupby(folders):
-            stop, start = at + sum(1 for _ in group), len(folder) + 1
-            names = [path[start:] for path in block.paths[at:stop]]
-            yield Listed(algorithms, Run(folder, names, block.digests[at:stop]))
-            at = stop
+        runs = list(_by_folder(block.paths))
+        self._folds.add(block.paths, [folder for folder, _, _ in runs])
+        for folder, at, names in runs:
+            yield Listed(algorithms, Run(folder, names, block.digests[at : at + len(names)]))
 
     def _check_names(self, paths: list[str]) -> None:
         for path in paths:
@@ -178,10 +178,12 @@ class _Block(NamedTuple):
 def _plain_block(data: bytes, last: bytes) -> _Block | None:
     """Lines of which one look shows that all of them keep every rule; None if that is not so certain."""
     try:
-        found = _PLAIN_LINE.findall(data.decode())
+        text = data.decode()
     except UnicodeDecodeError:
         return None
-    if len(found) != data.count(b"\n") or not data.endswith(b"\n"):  # each match is a whole line: is each line a match?
+    found = _PLAIN_LINE.findall(text)
+    # Each match is a whole line: is each line a match?
+    if len(found) != data.count(b"\n") or not data.endswith(b"\n") or is_doubtful(text):
         return None
     digests, paths = map(list, zip(*found, strict=True))
     if paths[0].encode() <= last[66:-1] or not all(map(lt, paths, islice(paths, 1, None))):
@@ -198,6 +200,21 @@ def _slow_block(lines: list[bytes], number: int, last: bytes, report: bagit.Repo
 
     read = bagit.read_list([*before, *lines], bagit.PAYLOAD_LIST, placed)
     return _Block.of(list(islice(read, len(before), None)))
+
+
+def _by_folder(paths: list[str]) -> Iterator[tuple[str, int, list[str]]]:
+    """Neighbours in one folder: the folder, the number of the first path, the names."""
+    at = 0
+    while at < len(paths):
+        folder = paths[at][: paths[at].rfind("/")]
+        start = len(folder) + 1
+        # What begins with the folder and a slash ends before the folder and what follows a slash.
+        stop = min(bisect_left(paths, f"{folder}0", at), at + _RUN)
+        names = [path[start:] for path in paths[at:stop]]
+        if "/" in "".join(names):  # a folder inside
+            names = list(takewhile(lambda name: "/" not in name, names))
+        yield folder, at, names
+        at += len(names)
 
 
 def _blocks_of(stream: BinaryIO) -> Iterator[bytes]:

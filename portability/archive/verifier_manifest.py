@@ -27,7 +27,7 @@ MANIFEST, CHECKPOINT = "metadata/manifest.jsonl", "metadata/checkpoint.txt"
 _CRATE = b"  data/ro-crate-metadata.json"
 """The one payload file that no line names."""
 
-_PARTS = 4
+_PART = 500_000
 
 Decrypt = Callable[[BinaryIO], BinaryIO]
 """Ciphertext to plaintext; what cannot be opened is an OSError, at once or while reading. It crosses to other processes."""
@@ -175,9 +175,10 @@ def compare(
     if scanned.stored == listed:
         return
     difference: set[int] = set()
-    for part in range(_PARTS):  # one part at a time: sets of all would be the verifier's largest memory
-        stored = {found for found in scanned.stored if found % _PARTS == part}
-        difference |= stored.symmetric_difference(found for found in listed if found % _PARTS == part)
+    parts = (len(scanned.stored) + len(listed)) // _PART + 1
+    for part in range(parts):  # one part at a time: sets of all would be the verifier's largest memory
+        stored = {found for found in scanned.stored if found % parts == part}
+        difference |= stored.symmetric_difference([found for found in listed if found % parts == part])
     if not difference:
         return
     with again() as stream:

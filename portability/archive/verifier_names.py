@@ -13,15 +13,15 @@ from itertools import pairwise
 from manifests.bagit import Severity
 from manifests.names import broken_rule, fold
 
-PLAIN = (
-    r"(?!(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])[ ]*(?:[./\n]|\Z))"  # devices
-    r"(?!(?i:thumbs\.db|ehthumbs\.db|desktop\.ini|system volume information)(?:[/\n]|\Z))"
-    r"[A-Za-z0-9À-ÖØ-öø-ÿ](?:[A-Za-z0-9À-ÖØ-öø-ÿ _.,=()'+-]{0,98}[A-Za-z0-9À-ÖØ-öø-ÿ)])?"
-)
-"""Segments of which one look shows that they keep S1 to S9: most of them. None of these characters composes with another."""
+PLAIN = r"[A-Za-z0-9À-ÖØ-öø-ÿ _.,=()'+-]{1,99}+"
+"""Segments that keep S1 to S9 unless `is_doubtful`: most of them. None of these characters composes with another."""
 
 _PLAIN = re.compile(PLAIN)
-_PARTS = 4
+_DOUBTFUL = re.compile(  # blanks and dots at the beginning, devices, what file managers leave, our own folder
+    "/(?:[ .]|(?:[Cc][Oo](?:[Nn]|[Mm][0-9])|[Pp][Rr][Nn]|[Aa][Uu][Xx]|[Nn][Uu][Ll]|[Ll][Pp][Tt][0-9])[ ]*[./\n]"
+    "|[TtEe][Hh][A-Za-z]*[.][Dd][Bb]|[Dd][Ee][Ss][Kk][Tt][Oo][Pp][.]|[Ss][Yy][Ss][Tt][Ee][Mm] |_[Ll][Oo][Nn][Gg]|__)"
+)
+_PART = 250_000
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
@@ -35,10 +35,16 @@ def nfc(path: str) -> str:
     return unicodedata.normalize("NFC", path)
 
 
+def is_doubtful(lines: str) -> bool:
+    """Whether some plain segment of the paths in these lines may break a rule all the same."""
+    endings = (" /", "./", " \n", ".\n")
+    return any(ending in lines for ending in endings) or _DOUBTFUL.search(lines) is not None
+
+
 def broken_name(path: str) -> tuple[str, Severity] | None:
     """The first of S1 to S9 that a path below data/ breaks, and how bad that is."""
     folder, _, name = path.rpartition("/")
-    if _PLAIN.fullmatch(name) is None and (rule := _broken(name)):
+    if (_PLAIN.fullmatch(name) is None or is_doubtful(f"/{name}\n")) and (rule := _broken(name)):
         return rule
     return _broken_folder(folder)
 
@@ -60,6 +66,13 @@ def _broken(segment: str) -> tuple[str, Severity] | None:
     return rule, Severity.WARN if assigned != segment and broken_rule(assigned) is None else Severity.REJECT
 
 
+def in_parts(values: array[int]) -> Iterator[list[int]]:
+    """The values by some of their bits, equal ones together: sets of all of them would be the verifier's largest memory."""
+    parts = len(values) // _PART + 1
+    for part in range(parts):
+        yield [value for value in values if value % parts == part] if parts > 1 else list(values)
+
+
 class Folds:
     """Finds paths that fold alike, in 8 bytes a path: equal folds have equal hashes, the few suspects are looked at again."""
 
@@ -78,8 +91,7 @@ class Folds:
     def suspects(self) -> frozenset[int]:
         """Hashes that came more than once."""
         found: set[int] = set()
-        for part in range(_PARTS):  # one part at a time: a set of all would be the verifier's largest memory
-            ordered = [one for one in self._hashes if one % _PARTS == part]
+        for ordered in in_parts(self._hashes):
             if len(set(ordered)) < len(ordered):
                 ordered.sort()
                 found.update(one for one, other in pairwise(ordered) if one == other)
