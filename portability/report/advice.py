@@ -144,7 +144,7 @@ _MIGRATION_GOOD = (
 )
 _MIGRATION_BAD = (
     N_("Do not close the account at the outgoing host, and do not ask it to erase anything."),
-    N_("Look at the differences on the next page; the details file names each of them."),
+    N_("Read on the next page why it is not proven; the details file names each thing."),
     N_("Mend what they name, then run the same command again: it brings what is missing."),
     N_("Then make this report again."),
 )

@@ -100,8 +100,6 @@ def steps(
     axes.stairs(values, range(len(values) + 1), fill=True, color=BAR)
     _frame(axes, x_ticks, y_ticks)
     axes.set_xlim(0, len(values))
-    for place, label in enumerate(axes.get_xticklabels()):  # the outer ones stay inside the drawing
-        label.set_horizontalalignment("left" if place == 0 else "right" if place == len(x_ticks) - 1 else "center")
     return _svg(figure, name, title, description, colors)
 
 
@@ -146,6 +144,8 @@ def _frame(axes: Axes, x_ticks: Sequence[Tick], y_ticks: Sequence[Tick]) -> None
     axes.set_yticks(
         [tick.at for tick in y_ticks], [tick.shown for tick in y_ticks], color=QUIET, fontsize=LETTERS - 0.5
     )
+    for place, label in enumerate(axes.get_xticklabels()):  # the outer ones stay inside the drawing
+        label.set_horizontalalignment("left" if place == 0 else "right" if place == len(x_ticks) - 1 else "center")
     axes.tick_params(length=0, pad=4)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

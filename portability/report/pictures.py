@@ -12,7 +12,7 @@ from manifests.canonical import time_of, time_text
 from portability.report import charts
 from portability.report.charts import BAR, FAIR, GOOD, POOR, Bar, Tick
 from portability.report.language import N_, Words
-from portability.report.model import Folder, Report, Throughput
+from portability.report.model import Folder, Point, Report, Throughput
 from portability.report.vocabulary import ATTRIBUTES, LEVELS, PHASES, named
 
 _COLORS = {"read": GOOD, "reported": FAIR, "listed": FAIR, "none": POOR}
@@ -123,7 +123,10 @@ def _trend(report: Report, words: Words, colors: Mapping[str, str]) -> Markup:
     return charts.points(
         "trend",
         words.text(N_("Completeness of each drill")),
-        "; ".join(f"{words.day(_date(one.id))}: {words.percent(one.completeness or 0)}" for one in report.trend),
+        "; ".join(
+            f"{words.day(_date(one.id))}: {words.percent(one.completeness or 0)} ({_word(one, words)})"
+            for one in report.trend
+        ),
         values,
         _dates(report, words),
         y_ticks,
@@ -133,7 +136,9 @@ def _trend(report: Report, words: Words, colors: Mapping[str, str]) -> Markup:
 
 def _trend_time(report: Report, words: Words, colors: Mapping[str, str]) -> Markup:
     values = [(one.milliseconds / 1000, one.proven) for one in report.trend]
-    y_ticks = [Tick(at=at, shown=words.duration(at) if at else "0") for at in _round(max(value for value, _ in values))]
+    y_ticks = [
+        Tick(at=at, shown=words.duration(at) if at else "0") for at in _round_time(max(value for value, _ in values))
+    ]
     return charts.points(
         "trend-time",
         words.text(N_("Duration of each drill")),
@@ -149,7 +154,11 @@ def _dates(report: Report, words: Words) -> list[Tick]:
     days = {words.short_day(_date(one.id)): place for place, one in reversed(list(enumerate(report.trend)))}
     places = sorted(days.values())
     ends = {places[0], places[-1]}
-    return [Tick(at=place, shown=day) for day, place in days.items() if place in ends]
+    return [Tick(at=place, shown=day) for day, place in sorted(days.items(), key=lambda one: one[1]) if place in ends]
+
+
+def _word(point: Point, words: Words) -> str:
+    return words.text(N_("PROVEN") if point.proven else N_("NOT PROVEN"))
 
 
 def _date(drill: str) -> str:
@@ -163,6 +172,13 @@ def _round(top: float) -> list[float]:
     power = 10 ** math.floor(math.log10(top))
     high = next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= top)
     return [0, high / 2, high]
+
+
+def _round_time(top: float) -> list[float]:
+    """The same in seconds, minutes, hours and days."""
+    steps = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
+    half = next((step for step in steps if 2 * step >= top), math.ceil(top / 172_800) * 86_400)
+    return [0, half, 2 * half]
 
 
 def _told(rows: Sequence[Bar]) -> str:
