@@ -99,14 +99,15 @@ class FileStream:
                 self._wire.forget(self._stat)
                 self._stat = None
             self._longest = min(self._longest, max(len(data), 4096))
-        self._ask()
-        self._wire.flush()
+        if self._ask():
+            self._wire.flush()
         return data
 
-    def _ask(self) -> None:
-        """Keep the window full; behind the last piece ask at once what the file is by then."""
+    def _ask(self) -> bool:
+        """Keep the window full; behind the last piece ask at once what the file is by then. Whether anything was asked."""
         if self._in_flight > _IN_FLIGHT // 2 and self._next < self._stop:
-            return  # many requests in one packet cost hardly more than one
+            return False  # many requests in one packet cost hardly more than one
+        before = self._next, self._stat
         while self._next < self._stop and (not self._asked or self._in_flight + self._longest <= _IN_FLIGHT):
             length = min(self._longest, self._stop - self._next)
             self._asked.append((self._read(self._next, length), self._next, length))
@@ -114,6 +115,7 @@ class FileStream:
             self._next += length
         if self._next >= self._stop and self._stat is None:
             self._stat = self._wire.submit(sftp.FSTAT, self._handle)
+        return before != (self._next, self._stat)
 
     def _read(self, offset: int, length: int) -> int:
         return self._wire.submit(sftp.READ, self._handle, offset.to_bytes(8, "big"), length.to_bytes(4, "big"))

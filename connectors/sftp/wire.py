@@ -6,8 +6,7 @@ Requests are numbered and may be in flight in any number; replies are kept until
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 INIT, VERSION = 1, 2
 OPEN, CLOSE, READ, WRITE, LSTAT, FSTAT, SETSTAT = 3, 4, 5, 6, 7, 8, 9
@@ -56,8 +55,7 @@ class ProtocolError(Exception):
     """The bytes are not SFTP as we know it: the stream is of no further use."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What the server says of a file. None: it does not say. `mode` has the file type; times are whole seconds."""
 
     size: int | None = None
