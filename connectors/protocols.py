@@ -39,6 +39,8 @@ class Capabilities:
     case_sensitive: bool
     connections: int
     """Operations that the host likes at once."""
+    most: int | None = None
+    """Small operations in bulk that it may be asked at once where the line is long; None: no more than that."""
     hierarchical: bool = False
     """Keys are paths of a tree: an object cannot be the folder of others."""
 

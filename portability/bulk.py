@@ -24,7 +24,7 @@ from connectors.streams import BytesStream
 from portability.copying import body_of, described, moved, wanted_of
 from portability.links import link
 from portability.tasks import Batch, Moved, Step
-from portability.trying import pool_of, share_of
+from portability.trying import bulk_share_of, pool_of
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -110,7 +110,7 @@ class _Bulk:
             yield wanted, read.body
 
     def _width(self, side: Any) -> int:
-        return share_of(self._batch.work, side.capabilities.connections)
+        return bulk_share_of(self._batch.work, side.capabilities)
 
     def _failed(self, step: Step, error: ConnectorError | None) -> None:
         # Only a try that may be repeated is one: the plain way meets any other error itself, and knows what to make of it.

@@ -16,7 +16,7 @@ from portability.outcome import Problem
 from portability.tasks import Work
 from portability.thing import entry_of
 from portability.throttle import Throttled
-from portability.trying import bucket_for, overlap, retrying, share_of
+from portability.trying import bucket_for, bulk_share_of, overlap, retrying, share_of
 
 log = logging.getLogger(__name__)
 Level = Literal["listed", "reported", "read"]
@@ -73,6 +73,8 @@ class Checked:
     sha256: str | None = None
     size: int = 0
     differences: tuple[Difference, ...] = ()
+    put_off: bool = False
+    """The host had to be asked again."""
 
 
 def check(batch: CheckBatch) -> list[Checked]:
@@ -81,7 +83,7 @@ def check(batch: CheckBatch) -> list[Checked]:
         width = share_of(batch.work, link(batch.destination).capabilities.connections)
     except ConnectorError:
         width = 1
-    tried = _first_tries(batch, width)
+    tried = _first_tries(batch)
 
     done = [first for first in tried.values() if isinstance(first, Checked)]
     seen = {checked.id for checked in done}
@@ -93,11 +95,12 @@ def check(batch: CheckBatch) -> list[Checked]:
     return done + overlap(checked, [one for one in batch.checks if one.id not in seen], width)
 
 
-def _first_tries(batch: CheckBatch, width: int) -> dict[int, Checked | ConnectorError]:
+def _first_tries(batch: CheckBatch) -> dict[int, Checked | ConnectorError]:
     """By check: what a first try in bulk saw, or the error after which the plain way tries again."""
     tried: dict[int, Checked | ConnectorError] = {}
     try:
         destination = link(batch.destination)
+        width = bulk_share_of(batch.work, destination.capabilities)
         if batch.demands != "read" or batch.work.bandwidth.slots or not isinstance(destination, BulkSource):
             return tried
         limit = destination.bulk_bytes
@@ -123,8 +126,16 @@ def _is_small(entry: Entry, limit: int) -> bool:
 
 
 def _check(one: Check, batch: CheckBatch, failed: ConnectorError | None) -> Checked:
+    tries = 0 if failed is None else 1
+
+    def counted() -> Checked:
+        nonlocal tries
+        tries += 1
+        return _look(one, batch)
+
     try:
-        return retrying(lambda: _look(one, batch), batch.work, (batch.destination,), failed)
+        answer = retrying(counted, batch.work, (batch.destination,), failed)
+        return replace(answer, put_off=True) if tries > 1 else answer
     except NotFoundError as error:
         difference = Difference(
             problem="unreadable", expected="", found=f"listed, but not there: {error}", depth="listed"
@@ -134,7 +145,7 @@ def _check(one: Check, batch: CheckBatch, failed: ConnectorError | None) -> Chec
     except Exception as error:  # one thing's bug must not take the others with it; it was not checked
         log.exception("unexpected error in a verifying worker")
         difference = Difference(problem="unreadable", expected="", found=f"a bug: {error}", depth="listed")
-    return Checked(id=one.id, level="none", differences=(difference,))
+    return Checked(id=one.id, level="none", differences=(difference,), put_off=tries > 1)
 
 
 def _look(one: Check, batch: CheckBatch) -> Checked:

@@ -41,7 +41,8 @@ class Concurrency:
         self._best, self._best_rate = self.width, 0.0
         self._mode = _Mode.DOUBLING
         self._rested = 0
-        self._forget()
+        self._since: float | None = None
+        self._operations, self._weight = 0, 0.0
 
     def saw(self, width: int, operations: int, size: int, put_off: int) -> None:
         """So many operations and bytes were done by work of this width; a host put so many off ("ask again")."""
@@ -93,5 +94,5 @@ class Concurrency:
         self._forget()
 
     def _forget(self) -> None:
-        self._since: float | None = None
+        self._since = None
         self._operations, self._weight = 0, 0.0

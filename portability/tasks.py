@@ -90,6 +90,9 @@ class Work:
 
     retries: int = 5
     connections: int | None = None
+    """Operations at once on each host at most; None: what each likes."""
+    width: int | None = None
+    """Operations at once that are tried now, within what the hosts bear; None: what they like."""
     shares: int = 1
     """Worker processes that share the hosts' connections and the bandwidth."""
     bandwidth: Timetable = field(default_factory=Timetable)

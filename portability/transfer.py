@@ -12,6 +12,7 @@ from portability.job import Job, part_above
 from portability.ledger import Ledger
 from portability.links import link
 from portability.move import move
+from portability.pace import Pace
 from portability.pool import batch_of, stream
 from portability.progress import Progress
 from portability.tasks import (
@@ -97,6 +98,7 @@ class _Driver:
         self._planned = self._batches()
         self.totals = Totals()
         destination, source = link(job.destination), link(job.source)
+        self._pace = Pace(self._work, [source.capabilities, destination.capabilities])
         self._part_above = part_above(job)
         # Bytes that must have a known digest are checked before they are published: in one stream.
         self._states_digests = "sha256" in source.capabilities.digests
@@ -111,7 +113,9 @@ class _Driver:
         return self._batch(tasks) if tasks else None
 
     def _batch(self, tasks: list[Task]) -> Batch:
-        return Batch(source=self._job.source, destination=self._job.destination, tasks=tuple(tasks), work=self._work)
+        return Batch(
+            source=self._job.source, destination=self._job.destination, tasks=tuple(tasks), work=self._pace.work
+        )
 
     def _drain(self) -> list[Task]:
         """Tasks that earlier answers made ready: parts by the batch, each small enough that all workers get some."""
@@ -231,6 +235,12 @@ class _Driver:
         late = {task.id for task in batch.tasks if isinstance(task, Part) and self._is_late(task)}
         answers = [answer for answer in answers if answer.id not in late]
         moved = [answer for answer in answers if isinstance(answer, Moved)]
+        self._pace.saw(
+            batch.work,
+            len(answers),
+            sum(answer.size or 0 for answer in answers if isinstance(answer, Moved | PartMoved)),
+            sum(not isinstance(answer, Begun) and answer.attempts > 1 for answer in answers),
+        )
         with self._ledger.transaction():
             if moved:
                 self._ledger.settle_moved(*moved)

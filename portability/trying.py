@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from connectors import ColdError, ConnectorError, Location
+from connectors import Capabilities, ColdError, ConnectorError, Location
 from portability.links import link, unlink
 from portability.tasks import Answer, Batch, Failure, Moved, PartMoved, Work
 from portability.throttle import Bucket, Timetable
@@ -30,7 +30,7 @@ class DifferentContentError(ConnectorError):
 
 
 def width_of(batch: Batch) -> int:
-    """How many tasks run at once here: what both hosts like, shared with the other worker processes."""
+    """How many tasks run at once here, in threads: what both hosts like, shared with the other worker processes."""
     try:
         sides = (link(batch.source), link(batch.destination))
         return share_of(batch.work, min(side.capabilities.connections for side in sides))
@@ -38,9 +38,15 @@ def width_of(batch: Batch) -> int:
         return 1  # the tasks will meet the same error, and answer with it
 
 
-def share_of(work: Work, liked: int) -> int:
-    """This process's share of the connections that are asked for, or else of those that a host likes."""
-    return max(1, -(-(work.connections or liked) // work.shares))
+def share_of(work: Work, most: int) -> int:
+    """This process's share of what is tried, as far as it was asked for, or else as a host bears `most` at once."""
+    most = work.connections or most
+    return max(1, -(-min(work.width or most, most) // work.shares))
+
+
+def bulk_share_of(work: Work, able: Capabilities) -> int:
+    """The same for a bulk lane, which has a connection for each operation and nothing else."""
+    return share_of(work, able.most or able.connections if work.width else able.connections)
 
 
 _threads: dict[int, ThreadPoolExecutor] = {}

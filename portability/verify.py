@@ -28,6 +28,7 @@ from portability.layout import Layout
 from portability.ledger import PAGE, Ledger
 from portability.links import link
 from portability.outcome import Counts, Finding, Outcome
+from portability.pace import Pace
 from portability.pool import batch_of, stream
 from portability.progress import Progress, Silent
 from portability.receipts import entry_of as entry_of_line
@@ -72,10 +73,12 @@ def prove(
             _unexpected(ledger)
     unchecked = ledger.count(f"{stored} AND checked = 0")
     progress.phase("verify", unchecked, ledger.total("ifnull(bytes, 0)", f"{stored} AND checked = 0"))
-    batches = _batches(destination, ledger, demands, work, batch_of(unchecked, window()))
+    pace = Pace(work, [link(destination).capabilities])
+    batches = _batches(destination, ledger, demands, pace, batch_of(unchecked, window()))
     for batch, answers in stream(executor, check, lambda: None if stopped() else next(batches, None), window):
         if isinstance(answers, BaseException):
             raise answers
+        pace.saw(batch.work, len(answers), sum(one.size for one in answers), sum(one.put_off for one in answers))
         with ledger.transaction():
             _settle(ledger, answers)
             ledger.touch()
@@ -108,14 +111,14 @@ def _unexpected(ledger: Ledger) -> None:
     )
 
 
-def _batches(destination: Location, ledger: Ledger, demands: Level, work: Work, most: int) -> Iterator[CheckBatch]:
+def _batches(destination: Location, ledger: Ledger, demands: Level, pace: Pace, most: int) -> Iterator[CheckBatch]:
     checks: list[Check] = []
     missing: list[Thing] = []
     size = 0
     in_lines = isinstance(link(destination), Layout)
 
     def batch() -> CheckBatch:
-        return CheckBatch(destination=destination, checks=tuple(checks), demands=demands, work=work)
+        return CheckBatch(destination=destination, checks=tuple(checks), demands=demands, work=pace.work)
 
     for thing, listing in ledger.listed("state = 'moved' AND action IN ('copy', 'chain') AND checked = 0"):
         if listing is None or _is_hidden(thing, listing):

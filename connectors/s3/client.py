@@ -29,6 +29,8 @@ from connectors.location import Location
 from connectors.s3.errors import translated
 from connectors.s3.wire import Line
 
+_MOST = 128
+"""Small operations at once that a service of unknown limits is asked at most, where that moves more."""
 OPTIONS = {
     "endpoint": "url of the S3 service; absent: AWS, or what the AWS configuration says",
     "region": "region that signatures name; absent: the AWS configuration's, else us-east-1",
@@ -37,7 +39,7 @@ OPTIONS = {
     "checksums": "when_required or when_supported (default: when_supported at AWS, else when_required)",
     "acl": "record (default) or ignore: read every object's ACL into the evidence",
     "bulk": "off: ask for each small object by itself, over botocore (default: on)",
-    "connections": "operations at once (default 16)",
+    "connections": "operations at once at most (default 16, up to 128 small ones where the line is long)",
     "requester_pays": "true: agree to pay for a bucket whose owner does not",
     "allow_http": "true: allow http:// to another machine, where anyone on the way can read",
 }
@@ -59,6 +61,7 @@ class Settings:
     ca: str | None
     checksums: Checksums
     connections: int
+    most: int
     reference: str | None
     access_key_id: str | None
     secret: str | None = field(repr=False)
@@ -122,6 +125,7 @@ def settings(location: Location) -> Settings:
         ca=ca,
         checksums="when_required",
         connections=int(connections),
+        most=int(connections) if location.option("connections") else _MOST,
         reference=found.reference,
         access_key_id=found.access_key_id,
         secret=found.secret_access_key.reveal() if found.secret_access_key else None,

@@ -71,6 +71,7 @@ class S3(Bulk):
             ranged=True,
             case_sensitive=True,
             connections=self._settings.connections,
+            most=self._settings.most,
         )
 
     def stat(self, key: str) -> Entry:

@@ -77,7 +77,12 @@ terms = _group(
 )
 speed = _group(
     click.option("--bwlimit", metavar="RATE", help="Bandwidth: 10M, or a timetable such as '08:00,512k 20:00,off'."),
-    click.option("--connections", type=click.IntRange(1, 256), metavar="N", help="Operations at once on each host."),
+    click.option(
+        "--connections",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Operations at once on each host, at most.  [default: what each likes]",
+    ),
     click.option(
         "--workers", type=click.IntRange(1, 256), metavar="N", help="Worker processes.  [default: one per core]"
     ),
