@@ -204,8 +204,8 @@ def test_signing_refuses_what_it_cannot_sign(tmp_path: Path, run: Run, key: Path
 def test_the_manual_names_commands_references_and_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLD_SECRET_ACCESS_KEY", "hush-hush")
     Path("cabinet.toml").write_text(JOB)
-    assert run("runbook", "--job", "cabinet.toml", "--pdf").code == 0
-    assert names() == ["cabinet.toml", "runbook-cabinet-fr.html", "runbook-cabinet-fr.pdf"]
+    assert run("runbook", "--job", "cabinet.toml").code == 0
+    assert names() == ["cabinet.toml", "runbook-cabinet-fr.html"]
     text = Path("runbook-cabinet-fr.html").read_text("utf-8")
     for word in (
         "portability migrate --job cabinet.toml",
