@@ -247,7 +247,6 @@ def _unfinished(base: Report, ledger: Ledger, sink: Sink) -> Report:
             not_proven=found,
             lost=max(0, found.things - moved.things),
             kinds=census.get("kinds", {}),
-            levels=ledger.tally("evidence", "action IS NOT 'skip'"),
             skipped=ledger.tally("ifnull(reason, 'other')", "action = 'skip'"),
             findings=tuple(Finding(problem=name, count=count) for name, count in problems.items()),
         )

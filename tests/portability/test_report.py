@@ -137,6 +137,7 @@ def test_an_unfinished_run_is_reported_as_not_proven(tmp_path: Path) -> None:
     assert report.verdict.state == "unfinished"
     assert report.verdict.exit_code == 3
     assert report.proven.things == 0
+    assert report.levels.get("read", 0) == 0
     assert report.moved.things == 2
     with pytest.raises(RefusedError):
         handover.statement(report)
