@@ -38,6 +38,7 @@ from portability.archive.verifier_manifest import (
     sealed_batches,
 )
 from portability.archive.verifier_match import Counts, Matcher
+from portability.archive.verifier_records import Statements, check_history, check_label, check_provenance
 from portability.archive.verifier_tree import LocalTree, Tree
 from portability.errors import PlaceError, UsageError
 from portability.pool import stream as stream_results
@@ -74,6 +75,8 @@ class VerifierResult:
     encrypted: bool = False
     needs: tuple[str, ...] = ()
     """Ids of archives which a delta refers to and which were not given."""
+    statements: int = 0
+    """Claims made after closing: those about this archive whose signatures are valid, whoever signed."""
     summary: Summary | None = field(default=None, repr=False)
 
     @property
@@ -190,6 +193,8 @@ class _Archive:
         self._lists = Lists(tree, findings)
         self._marks = Marks()
         self._listed = PayloadMarks(self._marks)
+        self._statements = Statements()
+        self._signature_rejected = 0
         self._encrypted = False
         self._needs: tuple[str, ...] = ()
 
@@ -201,14 +206,23 @@ class _Archive:
         if is_there(tree, "fetch.txt"):
             findings.add("V10", "an archive holds everything; nothing is ever fetched", "fetch.txt")
         scanning = self._start_scan()
-        matcher = Matcher(findings, self._workers, unlisted_rule)
+        matcher = Matcher(findings, self._workers, self._unlisted)
         matcher.run(tree.runs() if isinstance(tree, LocalTree) else tree.walk(), self._lists.listed(self._listed.add))
         self._lists.check_merged()
         members = bagit.parse_bag_info(read_small(tree, bagit.BAG_INFO) or b"", findings.problem)
         check_oxum(members, matcher.counts, findings)
         summary = self._check_evidence(scanning.finish() if scanning else None)
+        check_label(members, summary, findings)
+        check_history(tree, findings)
+        check_provenance(tree, findings)
         signature = self._check_signature()
+        about = [archive.removeprefix("sha256:")] if (archive := _archive_id(tree)) else []
+        self._statements.check(tree, [*about, *([summary.sha256] if summary else [])], findings)
         return self._result(matcher.counts, summary, signature)
+
+    def _unlisted(self, path: str) -> str | None:
+        self._statements.found(path)
+        return unlisted_rule(path)
 
     def _start_scan(self) -> Scanning | None:
         """Begin to read the manifest; a long one is read while the files are hashed."""
@@ -310,6 +324,7 @@ class _Archive:
         if examined.state is not Signature.VALID:
             harmless = signers is None and examined.state in {Signature.ABSENT, Signature.UNCHECKED}
             level = Severity.WARN if harmless else Severity.REJECT
+            self._signature_rejected = int(not harmless)
             expected = ", ".join(sorted(signers)) if signers else ""
             self._findings.add(
                 "V22", examined.reason, SIGNATURE, level=level, expected=expected, found=examined.fingerprint or ""
@@ -328,7 +343,7 @@ class _Archive:
                 findings.add("V21", "valid; the data set is complete only together with another archive", MANIFEST, expected=archive)  # fmt: skip
             verdict = judge(
                 summary,
-                findings=findings.rejected - sum(findings.counts[rule, Severity.REJECT] for rule in ("V21", "V22")),
+                findings=findings.rejected - findings.counts["V21", Severity.REJECT] - self._signature_rejected,
                 unchecked=unchecked,
                 signature=signature.state,
                 signature_demanded=demanded,
@@ -346,6 +361,7 @@ class _Archive:
             totals=dict(findings.counts),
             encrypted=self._encrypted,
             needs=self._needs,
+            statements=self._statements.valid,
             summary=summary,
         )
 
