@@ -17,6 +17,8 @@ from connectors.sftp.wire import StatusError, Wire
 
 _CREATE = sftp.FLAG_WRITE | sftp.FLAG_CREATE | sftp.FLAG_EXCLUSIVE
 
+_TRIES = 10
+
 
 class Remote:
     """Helpers over a Wire. They raise StatusError and what breaks a channel; the connector translates.
@@ -148,6 +150,18 @@ class Remote:
 
     def ask_partial(self, name: str, flags: int = _CREATE) -> int:
         return self.wire.submit(sftp.OPEN, sftp.text(self.partial(name)), flags.to_bytes(4, "big"), sftp.changes())
+
+    def create_partial(self, name: str) -> bytes:
+        """The handle of a new partial file, its folder made first."""
+        for left in reversed(range(_TRIES)):
+            try:
+                self.make_partial_folder()
+                return self.wire.handle(self.ask_partial(name))
+            except StatusError as error:
+                # Another instance that ends removes the folder if it is empty, perhaps just now.
+                if not left or error.code not in {sftp.NO_SUCH_FILE, sftp.FAILURE}:
+                    raise
+        raise AssertionError("unreachable")
 
     def make_partial_folder(self) -> None:
         self.make_folder(self.root)

@@ -55,8 +55,7 @@ class Writing(Place):
             except StatusError as error:
                 if error.code != sftp.NO_SUCH_FILE:
                     raise
-            remote.make_partial_folder()
-            return remote, remote.wire.handle(remote.ask_partial(name))
+            return remote, remote.create_partial(name)
 
     def _write(self, entry: Entry, remote: Remote, handle: bytes, offset: int, body: Stream) -> Steps[None]:
         """Send the body; every WRITE is answered well before this returns."""
