@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -121,9 +122,9 @@ def _refuse_unless_whole(ledger: Ledger) -> None:
             f"the archive was not closed: {changed:,} things changed at the source while it was exported",
             hint="remove the unfinished archive, then run the same command again when the source is quiet",
         )
-    told = [f"{thing.message or 'not moved'}" for thing in ledger.things("state = 'failed'")][:1] or [
-        f"{finding.problem}: {finding.found}" for finding in ledger.findings(1)
-    ]
+    failed = (thing.message or "not moved" for thing in ledger.things("state = 'failed'"))
+    differing = (f"{finding.problem}: {finding.found}" for finding in ledger.findings(1))
+    first = next(chain(failed, differing), "unknown")
     with ledger.transaction():  # the same command tries again what is missing, and looks at everything anew
         ledger.set("phase", "transfer")
         ledger.set("verify_began", "")
@@ -132,7 +133,7 @@ def _refuse_unless_whole(ledger: Ledger) -> None:
         )
         ledger.execute("UPDATE things SET replace = 1 WHERE action = 'copy' AND state = 'planned'")
     raise RefusedError(
-        f"the archive was not closed: {missing + wrong} things are not there whole (first: {told[0] if told else 'unknown'})",
+        f"the archive was not closed: {missing + wrong} things are not there whole (first: {first})",
         hint="run the same command again: it goes on from here",
     )
 
