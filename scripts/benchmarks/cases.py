@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ROUTES: Mapping[str, tuple[str, str]] = {
     "s3-s3": ("s3", "s3"),
@@ -24,9 +24,15 @@ class Case:
     peers: tuple[str, ...]
     wall: float | None
     cpu: float | None = None
+    latency: float = 0
+    """Milliseconds that a round trip takes."""
+
+    def over(self, latency: float) -> Case:
+        """The same over a long line, where the goal is another."""
+        return replace(self, latency=latency, wall=0.8 if self.load == "small" else None, cpu=None) if latency else self
 
     def __str__(self) -> str:
-        return f"{self.route} {self.load}, {self.level}"
+        return f"{self.route} {self.load}, {self.level}" + (f", {self.latency:g} ms away" if self.latency else "")
 
 
 def _case(route: str, load: str, level: str, peers: str, wall: float | None, cpu: float | None = None) -> Case:

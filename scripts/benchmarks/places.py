@@ -6,10 +6,14 @@ import contextlib
 import os
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import servers
 
@@ -17,6 +21,7 @@ from connectors.credentials import resolve
 from connectors.location import Location
 
 BUCKET = "cabinet"
+PROXY = Path(__file__).parent.parent / "delay-proxy"
 _BLOCK = 16 << 20
 
 
@@ -108,8 +113,8 @@ def open_credentials(location: Location) -> dict[str, str]:
 class Stage:
     """Servers over one scratch folder. The data is one tree on it, which every kind of source serves."""
 
-    def __init__(self, scratch: Path, mems3: Path | None) -> None:
-        self._scratch, self._mems3 = scratch, mems3
+    def __init__(self, scratch: Path, mems3: Path | None, latency: float = 0) -> None:
+        self._scratch, self._mems3, self._latency = scratch, mems3, latency
 
     def data(self, load: Load) -> Path:
         """The tree of a load, inside a folder that an S3 server can serve."""
@@ -125,11 +130,11 @@ class Stage:
             if kind == "local":
                 yield place(Location.parse(data.as_uri()), "source")
             elif kind == "s3":
-                with self._s3(folder, data.parent) as server:
-                    yield place(server.location(BUCKET), "source")
+                with self._s3(folder, data.parent) as server, self._far(server) as far:
+                    yield place(far.location(BUCKET), "source")
             else:
-                with servers.sshd_server(folder) as server:
-                    yield place(replace(server.location("data"), path=data.as_posix()), "source")
+                with servers.sshd_server(folder) as server, self._far(server) as far:
+                    yield place(replace(far.location("data"), path=data.as_posix()), "source")
 
     @contextlib.contextmanager
     def destination(self, kind: str) -> Iterator[Place]:
@@ -140,13 +145,35 @@ class Stage:
                 path.mkdir()
                 yield place(Location.parse(path.as_uri()), "destination")
             elif kind == "s3":
-                with self._s3(folder, None) as server:
+                with self._s3(folder, None) as server, self._far(server) as far:
                     with server.client() as client:
                         client.create_bucket(Bucket=BUCKET)
-                    yield place(server.location(BUCKET), "destination")
+                    yield place(far.location(BUCKET), "destination")
             else:
-                with servers.sshd_server(folder) as server:
-                    yield place(server.place(), "destination")
+                with servers.sshd_server(folder) as server, self._far(server) as far:
+                    yield place(far.place(), "destination")
+
+    @contextlib.contextmanager
+    def _far(self, server: Any) -> Iterator[Any]:
+        """The same server at the other end of a long line."""
+        if not self._latency:
+            yield server
+            return
+        near = urlsplit(server.endpoint).netloc if isinstance(server, servers.S3Server) else f"127.0.0.1:{server.port}"
+        command = [sys.executable, str(PROXY), "--to", near, "--delay", str(self._latency / 2)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            far = process.stdout.readline().strip() if process.stdout else ""
+            if isinstance(server, servers.S3Server):
+                yield replace(server, endpoint=f"http://{far}")
+                return
+            port = int(far.rpartition(":")[2])
+            known = server.known_hosts.with_name("far_known_hosts")
+            known.write_text(server.known_hosts.read_text("ascii").replace(f":{server.port} ", f":{port} "), "ascii")
+            yield replace(server, port=port, known_hosts=known)
+        finally:
+            process.kill()
+            process.communicate()
 
     @contextlib.contextmanager
     def _fresh(self) -> Iterator[Path]:
