@@ -34,13 +34,16 @@ class Context:
     now: Callable[[], datetime]
 
     def identity(self, share: int | None, seed: str | None) -> dict[str, Any]:
-        """What must be the same for an interrupted drill to be gone on with; also where its scratch is."""
+        """What must be the same for an interrupted drill to be gone on with; also where its scratch is.
+
+        No references to credentials: an answer that was typed has another one in each run.
+        """
         return {
             "source": self.job.source.url,
             "selection": self.job.selection.statement(),
             "accepts": list(self.job.accepts),
-            "scratch": [self.terms.scratch.url, self.terms.scratch.credentials],
-            "restore_to": [self.terms.restore_to.url, self.terms.restore_to.credentials],
+            "scratch": self.terms.scratch.url,
+            "restore_to": self.terms.restore_to.url,
             "share": share,
             "seed": seed,
             "key": self.signer.public.fingerprint if self.signer else None,
@@ -72,13 +75,14 @@ def turn_of(state: State) -> Turn | None:
     return Turn(**state.turn) if state.turn else None
 
 
-def clean(state: State) -> int:
+def clean(context: Context, state: State) -> int:
     """Remove what this drill put anywhere, by the places that it was begun with; the number of things."""
-    told = {(url, reference) for url, reference in (state.identity["scratch"], state.identity["restore_to"])}
-    return sum(
-        scratch.clean(Location.parse(url, credentials=reference), state.scratch)
-        for url, reference in sorted(told, key=str)
-    )
+    known = {place.url: place for place in (context.terms.scratch, context.terms.restore_to)}
+    removed = 0
+    for url in dict.fromkeys((state.identity["scratch"], state.identity["restore_to"])):
+        place = known.get(url) or Location.parse(url, credentials=state.credentials.get(url))
+        removed += scratch.clean(place, state.scratch)
+    return removed
 
 
 def terms_of(job: Job) -> DrillTerms:

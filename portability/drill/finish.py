@@ -42,7 +42,7 @@ def finish(context: Context, state: State) -> Drilled:
     if told.key and not (folder / f"{STATEMENT}.sig").exists():
         _sign(context, told, folder)
     entry = context.drills.remember(folder, archive=(state.verification or {}).get("archive_id"))
-    removed = clean(state)
+    removed = clean(context, state)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     _tidy(folder / EVIDENCE)
     (folder / proof.KEPT).unlink(missing_ok=True)

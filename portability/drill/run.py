@@ -97,7 +97,7 @@ class _Run:
             elif state.step == "finish":
                 finish(self._context, state)
             else:
-                clean(state)
+                clean(self._context, state)
                 shutil.rmtree(folder)
                 given_up += 1
         if going_on is not None:
@@ -118,6 +118,7 @@ class _Run:
             token=secrets.token_hex(4),
             started=time_text(moment),
             identity=self._context.identity(share, seed),
+            credentials={place.url: place.credentials for place in (terms.scratch, terms.restore_to)},
             turn=asdict(turn) if turn else None,
             canaries=self._context.aviary.keys,
             unfinished=given_up,

@@ -27,6 +27,8 @@ class State:
     started: str
     identity: dict[str, Any]
     """What must be the same for the drill to be gone on with."""
+    credentials: dict[str, str | None] = field(default_factory=dict)
+    """Url of a scratch place -> reference, for a later run whose job names other places."""
     turn: dict[str, Any] | None = None
     canaries: list[str] = field(default_factory=list)
     """Keys that are drawn whatever the sample."""

@@ -237,14 +237,13 @@ def test_letters_that_vanish_between_listing_and_reading_are_told(tmp_path: Path
 def test_a_sample_rotates_until_everything_was_drawn_once(tmp_path: Path) -> None:
     job = a_drill_job(letters(tmp_path), tmp_path)
     covered = []
-    for day in range(4):
-        sample = drilled(job, day, share=300_000, seed="r").record.scope.sample
+    for day in range(2):
+        sample = drilled(job, day, share=600_000, seed="r").record.scope.sample
         assert sample is not None
         covered.append(sample.cover.covered)
-        assert (sample.cover.drills, sample.cover.of_drills) == (day + 1, 4)
-    assert covered == sorted(covered)
-    assert covered[-1] == 20
-    after = drilled(job, 5, share=300_000).record.scope.sample
+        assert (sample.cover.drills, sample.cover.of_drills) == (day + 1, 2)
+    assert covered[0] < covered[1] == 20
+    after = drilled(job, 5, share=600_000).record.scope.sample
     assert after is not None
     assert after.cover.drills == 1
     assert after.seed != "r"
@@ -308,16 +307,15 @@ def test_too_little_room_is_refused_before_the_export(tmp_path: Path, monkeypatc
 def test_a_broken_history_is_refused_and_nothing_is_touched(tmp_path: Path) -> None:
     job = a_drill_job(letters(tmp_path), tmp_path)
     drilled(job)
-    drilled(job, 90)
     history = tmp_path / "drills" / "history.jsonl"
     whole = history.read_bytes()
-    history.write_bytes(whole.splitlines(keepends=True)[1])
+    history.write_bytes(whole.replace(b'"seq":0', b'"seq":1'))
     before = exports.snapshot(tmp_path / "drills")
     with pytest.raises(EvidenceError, match="broken"):
         drilled(job, 180)
     assert exports.snapshot(tmp_path / "drills") == before
     history.write_bytes(whole)
-    assert drilled(job, 180).record.history.length == 2
+    assert drilled(job, 180).record.history.length == 1
 
 
 def test_an_altered_record_or_listing_is_evidence_damaged(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drills import a_drill_job, drilled, drills, left_in
+from drills import a_drill_job, drilled, drills, left_in, with_terms
 
 from connectors import Location
 from portability.drill.folder import STATE
@@ -37,8 +37,8 @@ class Killer:
     def __init__(self, server: subprocess.Popen[str], result: Path) -> None:
         self._server, self._result = server, result
 
-    def run(self, folder: Path, *, at: int = 0, share: int | None = None) -> Ended:
-        """Drill, killed at the `at`-th change of a file; 0: not killed."""
+    def run(self, folder: Path, *, at: int | str = 0, share: int | None = None) -> Ended:
+        """Drill, killed at the `at`-th change of a file, or when the file of this name gets it; 0: not killed."""
         order = {"folder": str(folder), "at": at, "share": share, "result": str(self._result)}
         assert self._server.stdin is not None
         assert self._server.stdout is not None
@@ -89,7 +89,7 @@ def test_a_drill_killed_at_any_point_goes_on_and_is_remembered_once(deaths: Kill
     whole = deaths.run(tmp_path / "whole")
     assert whole.code == 0, whole.said
     killed, steps = 0, set()
-    for at in range(1, whole.points, max(1, whole.points // 16)):
+    for at in (*range(1, whole.points, max(1, whole.points // 8)), "drill.json", "history.jsonl"):
         folder = tmp_path / str(at)
         first = deaths.run(folder, at=at)
         assert first.code == -signal.SIGKILL, (at, first)
@@ -107,7 +107,7 @@ def test_a_drill_killed_at_any_point_goes_on_and_is_remembered_once(deaths: Kill
         last = drills(job).last()
         assert last is not None
         assert last.proven.objects == len(FILES), at
-    assert killed > 12
+    assert killed > 8
     assert steps == {"export", "restore", "record", "finish"}
 
 
@@ -123,6 +123,19 @@ def test_another_drill_after_a_killed_one_removes_what_that_left(deaths: Killer,
     assert [(one.problem, one.count, one.fails) for one in told.findings] == [("unfinished", 1, False)]
     is_clean(job, tmp_path / "x")
     assert len(drills(job).entries()) == 1
+
+
+def test_a_drill_into_other_places_removes_what_a_killed_one_left_in_the_places_that_it_had(
+    deaths: Killer, tmp_path: Path
+) -> None:
+    whole = deaths.run(tmp_path / "whole").points
+    assert deaths.run(tmp_path / "x", at=whole // 2).code == -signal.SIGKILL
+    job = job_in(tmp_path / "x")
+    elsewhere = Location.parse(str(tmp_path / "elsewhere"))
+    told = drilled(with_terms(job, scratch=elsewhere, restore_to=elsewhere), 1).record
+    assert [one.problem for one in told.findings] == ["unfinished"]
+    is_clean(job, tmp_path / "x")
+    assert left_in(elsewhere) == []
 
 
 def test_a_sampled_drill_that_was_killed_draws_the_same_sample(deaths: Killer, tmp_path: Path) -> None:
@@ -142,13 +155,14 @@ def test_a_sampled_drill_that_was_killed_draws_the_same_sample(deaths: Killer, t
 
 
 class _Points:
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int | str) -> None:
         self._at, self.count = at, 0
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in _STEPS:
             self.count += 1
-            if self.count == self._at:
+            named = event in {"os.link", "os.rename"} and str(arguments[1]).endswith(f"/{self._at}")
+            if self.count == self._at or named:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
