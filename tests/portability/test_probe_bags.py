@@ -274,21 +274,42 @@ def test_there_are_at_least_thirty_probes() -> None:
 
 
 SUITE = os.environ.get("BAGIT_CONFORMANCE_SUITE")
+KINDS = ("valid", "invalid", "linux-only", "windows-only", "warning")
+
+
+def judged(suite: Path) -> dict[str, tuple[int, int]]:
+    """Bags accepted and bags there are, by the folder of the suite that they are in: `v1.0/valid/<bag>/bagit.txt`."""
+    accepted: dict[str, list[bool]] = {kind: [] for kind in KINDS}
+    for bag in sorted(bag for kind in KINDS for bag in suite.glob(f"v*/{kind}/*") if bag.is_dir()):
+        accepted[bag.parent.name].append(verify_bag(bag, mode="bag").exit_code == 0)
+    return {kind: (sum(found), len(found)) for kind, found in accepted.items()}
 
 
 @pytest.mark.skipif(not SUITE, reason="BAGIT_CONFORMANCE_SUITE does not name a checkout of the conformance suite")
 def test_the_conformance_suite_reaches_the_figures_of_the_format() -> None:
-    accepted: dict[str, list[int]] = {"valid": [], "invalid": [], "linux-only": [], "windows-only": [], "warning": []}
-    for declaration in sorted(Path(SUITE or "").glob("v*/**/bagit.txt")):
-        bag = declaration.parent
-        kind = next((part for part in bag.parts if part in accepted), None)
-        if kind is not None:
-            accepted[kind].append(verify_bag(bag, mode="bag").exit_code == 0)
-    figures = {kind: (sum(found), len(found)) for kind, found in accepted.items()}
-    assert figures == {
+    assert judged(Path(SUITE or "")) == {
         "valid": (27, 27),
         "invalid": (0, 15),
         "linux-only": (0, 6),
         "windows-only": (0, 6),
         "warning": (3, 6),
     }
+
+
+def test_the_runner_of_the_suite_counts_what_it_is_shown(tmp_path: Path) -> None:
+    """A folder in the suite's layout, with a bag that lies about where it belongs: the figures must show it."""
+
+    def bag(place: str, name: str, change: Change) -> None:
+        change(archives.build(tmp_path / "suite" / place / name))
+
+    bag("v1.0/valid", "plain", together())
+    bag("v0.97/valid", "draft", draft())
+    bag("v1.0/invalid", "no-declaration", dropped("bagit.txt"))
+    bag("v1.0/invalid", "payload", archives.ALTERATIONS["payload changed"])
+    bag("v1.0/warning", "twins", added("data/files/labo/VIDE"))
+    bag("v1.0/linux-only", "name", added("data/files/a\x85b"))
+    honest = {"valid": (2, 2), "invalid": (0, 2), "linux-only": (0, 1), "windows-only": (0, 0), "warning": (1, 1)}
+    assert judged(tmp_path / "suite") == honest
+    bag("v1.0/invalid", "liar", together())
+    bag("v1.0/valid", "liar", archives.ALTERATIONS["payload changed"])
+    assert judged(tmp_path / "suite") == {**honest, "invalid": (1, 3), "valid": (2, 3)}
