@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,26 @@ def test_things_under_their_own_key_and_renamed_ones_are_sorted_together(found: 
     assert written == sorted(
         {(key if path is None else path).encode("utf-8", "surrogateescape") for key, path in found.items()}
     )
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_sorting_holds_as_much_for_many_lines_as_for_few(renamed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "_RUN", 1 << 16)
+
+    def peak(count: int) -> int:
+        name = "x" * 60
+        lines = (
+            a_line(f"{n:07}", **({"path": f"{name}{n * 7919 % count:07}"} if renamed else {})) for n in range(count)
+        )
+        with Path(os.devnull).open("wb") as out:
+            tracemalloc.start()
+            try:
+                sums.write_sums(lines, out)
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    assert peak(6_000) < 2 * peak(1_500)
 
 
 def test_a_projection_with_any_other_byte_does_not_agree() -> None:
