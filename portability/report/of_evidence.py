@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -58,11 +58,9 @@ def of_evidence(evidence: str, *, credentials: str | None, made: str, sink: Sink
     tally = Tally(min((event.start for event in moving), default=None))
     with open_evidence(evidence, MANIFEST, credentials=credentials) as stream:
         reader = ManifestReader(stream, MANIFEST)
-        for line in reader.lines():
-            tally.add(line)
-            rows_of(line, sink)
+        agree = _sums_agree(evidence, credentials, _watched(reader, tally, sink))
     known = _known(evidence, credentials, events, sink)
-    disagree = _disagreement(evidence, credentials, reader.summary)
+    disagree = _disagreement(evidence, credentials, reader.summary, agree)
     return _sealed_report(base, reader.summary, tally, known, events, disagree)
 
 
@@ -208,19 +206,31 @@ def _findings_file(evidence: str, credentials: str | None) -> Iterator[dict[str,
             yield plain
 
 
-def _disagreement(evidence: str, credentials: str | None, summary: Summary) -> tuple[str, ...]:
+def _watched(reader: ManifestReader, tally: Tally, sink: Sink) -> Iterator[dict[str, Any]]:
+    """The lines, each counted as it passes: a million of them are read once."""
+    for line in reader.lines():
+        tally.add(line)
+        rows_of(line, sink)
+        yield line
+
+
+def _sums_agree(evidence: str, credentials: str | None, lines: Iterator[dict[str, Any]]) -> bool:
+    """Whether SHA256SUMS is that of the lines, or not there; the lines are read to their end."""
+    if not _holds(evidence, "SHA256SUMS", credentials):
+        deque(lines, maxlen=0)
+        return True
+    with open_evidence(evidence, "SHA256SUMS", credentials=credentials) as sums:
+        return sums_agree(lines, sums)
+
+
+def _disagreement(evidence: str, credentials: str | None, summary: Summary, sums: bool) -> tuple[str, ...]:
     """Files beside the manifest that say something else."""
     wrong = []
     told = _small(evidence, "checkpoint.txt", credentials)
     if told is not None and Checkpoint.from_bytes(told) != summary.checkpoint:
         wrong.append("checkpoint.txt is not the one of this manifest")
-    if _holds(evidence, "SHA256SUMS", credentials):
-        with (
-            open_evidence(evidence, "SHA256SUMS", credentials=credentials) as sums,
-            open_evidence(evidence, MANIFEST, credentials=credentials) as manifest,
-        ):
-            if not sums_agree(ManifestReader(manifest, MANIFEST).lines(), sums):
-                wrong.append("SHA256SUMS is not the one of this manifest")
+    if not sums:
+        wrong.append("SHA256SUMS is not the one of this manifest")
     return tuple(wrong)
 
 

@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from connectors.keys import key_text
@@ -66,6 +67,11 @@ class Tally:
 
     def throughput(self) -> Throughput | None:
         return self._clock.throughput()
+
+
+@lru_cache(maxsize=4096)  # many things arrive in the same second
+def _second(when: str) -> float:
+    return time_of(when).timestamp()
 
 
 class _Depth:
@@ -131,7 +137,7 @@ class _Clock:
         self._first = self._last = 0
 
     def add(self, when: str, size: int) -> None:
-        moment = time_of(when).timestamp()
+        moment = _second(f"{when[:19]}Z" if when.endswith("Z") else when)
         if self._since is not None and moment < self._since:
             return
         place = int(moment) // self._step
