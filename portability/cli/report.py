@@ -103,12 +103,17 @@ def command(
 
 def _request(place: str, pseudonyms: Pseudonyms | None, flags: dict[str, Any]) -> Any:
     from portability.cli.verify import archive_at
+    from portability.errors import EvidenceError
     from portability.report.gather import Request
 
     reference = options.evidence_credentials(place, flags["credentials"])
+    archive = archive_at(place, reference)
+    asked = [f"--{name}" for name in ("signer", "identity", "base") if flags[name]]
+    if asked and archive is None:
+        raise EvidenceError(f"{printable(place)} is no archive, and {', '.join(asked)} is for archives")
     return Request(
         place=place,
-        archive=archive_at(place, reference),
+        archive=archive,
         credentials=reference,
         signer=flags["signer"],
         identity=flags["identity"],

@@ -91,6 +91,11 @@ def test_an_archive_and_a_drill_are_reported_alike(tmp_path: Path, run: Run) -> 
     assert not any(one["name"] for one in ended.records[0]["drill"]["folders"])
 
 
+def test_a_signature_demanded_of_what_has_none_is_never_passed_over(tmp_path: Path, run: Run) -> None:
+    run("report", evidence(tmp_path / "run"), "--signer", archives.fingerprint()).refused(6, "--signer is for archives")
+    assert names() == []
+
+
 def test_keys_go_into_the_details_and_nowhere_else(tmp_path: Path, run: Run) -> None:
     place = evidence(tmp_path / "run", [Line(key="Martin/a"), Line(key="Zoé/b", size=None)])
     ended = run("report", place, "--details", "details.csv", "--json")
