@@ -98,7 +98,7 @@ class _Driver:
         self._planned = self._batches()
         self.totals = Totals()
         destination, source = link(job.destination), link(job.source)
-        self._pace = Pace(self._work, [source.capabilities, destination.capabilities])
+        self._pace = Pace(self._work, [source, destination])
         self._part_above = part_above(job)
         # Bytes that must have a known digest are checked before they are published: in one stream.
         self._states_digests = "sha256" in source.capabilities.digests

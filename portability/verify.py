@@ -73,7 +73,7 @@ def prove(
             _unexpected(ledger)
     unchecked = ledger.count(f"{stored} AND checked = 0")
     progress.phase("verify", unchecked, ledger.total("ifnull(bytes, 0)", f"{stored} AND checked = 0"))
-    pace = Pace(work, [link(destination).capabilities])
+    pace = Pace(work, [link(destination)])
     batches = _batches(destination, ledger, demands, pace, batch_of(unchecked, window()))
     for batch, answers in stream(executor, check, lambda: None if stopped() else next(batches, None), window):
         if isinstance(answers, BaseException):
