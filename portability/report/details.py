@@ -141,7 +141,9 @@ def _counts_only(text: str) -> str:
     """Sizes and digests stay, as they name nobody; other words may quote a key."""
     return (
         text
-        if re.fullmatch(r"\d+ bytes|[0-9a-f]{32,128}|nothing|something|\d+ things, \d+ bytes", text)
+        if re.fullmatch(
+            r"\d+ bytes(, sha256 [0-9a-f]{64})?|[0-9a-f]{32,128}|nothing|something|\d+ things, \d+ bytes", text
+        )
         else "…"
         if text
         else ""
