@@ -118,7 +118,7 @@ def command(name: str, *, examples: str) -> Callable[[Callable[..., int]], click
     """A command that gets the Screen and its own arguments, and returns an exit code."""
 
     def build(function: Callable[..., int]) -> click.Command:
-        return click.command(name, cls=Command, examples=examples)(click.pass_obj(function))
+        return click.command(name, cls=Command, examples=examples, context_settings=_SETTINGS)(click.pass_obj(function))
 
     return build
 
