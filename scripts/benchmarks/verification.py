@@ -1,4 +1,4 @@
-"""The verifier of archives against sha256sum and bagit, in turn on one archive; `python -m benchmarks.verification`."""
+"""The verifier of archives against sha256sum, bagit and OpenSSL, in turn on one archive; `scripts/bench verify`."""
 
 from __future__ import annotations
 
@@ -37,46 +37,67 @@ def build(folder: Path, count: int, size: int) -> Path:
     return archives.build(folder, things(), sign_with=archives.key())
 
 
-def commands(folder: Path) -> dict[str, list[str]]:
+def commands(folder: Path, *, large: bool) -> dict[str, list[str]]:
     """Who verifies, and how. The first checks every rule and the manifest; the second checks what the others check."""
-    return {
+    files = [path.relative_to(folder).as_posix() for path in archives.files_in(folder)] if large else []
+    all_of_them = {
         "portability, archive": [sys.executable, "-c", _VERIFY, str(folder), "archive"],
-        "portability, as a bag": [sys.executable, "-c", _VERIFY, str(folder), "bag"],
         "sha256sum -c": ["sha256sum", "--strict", "--quiet", "-c", "tagmanifest-sha256.txt", "manifest-sha256.txt"],
+        "openssl, one core": ["openssl", "dgst", "-sha256", *files] if large else [],
+        "portability, as a bag": [sys.executable, "-c", _VERIFY, str(folder), "bag"],
         "bagit, 2 processes": [sys.executable, "-c", _BAGIT, str(folder)],
     }
+    return {name: command for name, command in all_of_them.items() if command and shutil.which(command[0])}
 
 
-def measure(folder: Path, rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Wall and CPU seconds of each, in turn."""
-    measured: dict[str, list[tuple[float, float]]] = {}
+def run(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """Wall and CPU seconds, and MB of the largest process."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    start = time.perf_counter()
+    with subprocess.Popen(command, cwd=folder, env=environment, **quiet) as started:
+        _, status, used = os.wait4(started.pid, 0)
+        started.returncode = os.waitstatus_to_exitcode(status)
+    if started.returncode:
+        raise subprocess.CalledProcessError(started.returncode, command)
+    memory = used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime, memory
+
+
+def measure(folder: Path, rounds: int, *, large: bool, only: str) -> dict[str, list[tuple[float, float, float]]]:
+    """Each in turn."""
+    measured: dict[str, list[tuple[float, float, float]]] = {}
     for _ in range(rounds):
-        for name, command in commands(folder).items():
-            if shutil.which(command[0]) is None:
-                continue
-            before, start = os.times(), time.perf_counter()
-            subprocess.run(command, cwd=folder, check=True, env={**os.environ, "PYTHONPATH": str(HERE)}, stderr=subprocess.DEVNULL)  # fmt: skip
-            wall, after = time.perf_counter() - start, os.times()
-            cpu = after.children_user + after.children_system - before.children_user - before.children_system
-            measured.setdefault(name, []).append((wall, cpu))
+        for name, command in commands(folder, large=large).items():
+            if only in name:
+                measured.setdefault(name, []).append(run(command, folder))
     return measured
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/bench verify", description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--size", type=int, default=8192, help="bytes of each file")
+    parser.add_argument("--large", type=int, metavar="MIB", help="4 files of so many MiB instead")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", metavar="TEXT", help="those whose name has this in it")
+    parser.add_argument("--archive", type=Path, help="an archive that exists, instead of one that is made")
     parser.add_argument("--scratch", type=Path, help="a folder in memory, so that no disk is measured")
     chosen = parser.parse_args()
+    count, size = (4, chosen.large << 20) if chosen.large else (chosen.count, chosen.size)
     with tempfile.TemporaryDirectory(dir=chosen.scratch) as scratch:
-        folder = build(Path(scratch) / "archive", chosen.count, chosen.size)
-        measured = measure(folder, chosen.rounds)
-    print(f"{chosen.count:,} files of {chosen.size:,} bytes, median of {chosen.rounds}; load {os.getloadavg()[0]:.1f}")
-    medians = {name: [statistics.median(values) for values in zip(*found, strict=True)] for name, found in measured.items()}  # fmt: skip
-    wall, cpu = medians.get("sha256sum -c", [1.0, 1.0])
-    for name, (mine, mine_cpu) in medians.items():
-        print(f"{name:24} wall {mine:6.2f} s ({mine / wall:4.2f})  CPU {mine_cpu:6.2f} s ({mine_cpu / cpu:4.2f})")
+        folder = chosen.archive.resolve() if chosen.archive else build(Path(scratch) / "archive", count, size)
+        measured = measure(folder, chosen.rounds, large=bool(chosen.large), only=chosen.only)
+    what = str(chosen.archive) if chosen.archive else f"{count:,} files of {size:,} bytes"
+    print(f"{what}, median of {chosen.rounds}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    base = measured.get("sha256sum -c") or next(iter(measured.values()))
+    for name, found in measured.items():
+        wall, cpu, memory = (statistics.median(values) for values in zip(*found, strict=True))
+        # Both of a round ran side by side: their ratio holds where seconds do not.
+        walls = statistics.median(mine[0] / other[0] for mine, other in zip(found, base, strict=True))
+        cpus = statistics.median(mine[1] / other[1] for mine, other in zip(found, base, strict=True))
+        print(f"{name:24} wall {wall:6.2f} s ({walls:4.2f})  CPU {cpu:6.2f} s ({cpus:4.2f})  {memory:4.0f} MB")
+    print("in brackets: median of the ratios to sha256sum -c, or to the first line, round by round")
 
 
 if __name__ == "__main__":
