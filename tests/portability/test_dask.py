@@ -31,8 +31,8 @@ from portability.errors import PlaceError, UsageError, exit_code
 from portability.job import Job, Policy
 from portability.migrate import migrate
 from portability.move import move
-from portability.tasks import Batch
 from portability.parcel import Needs, Parcel, carry, marked, needs, unfit
+from portability.tasks import Batch
 from portability.throttle import Timetable
 from portability.verify import verify
 
