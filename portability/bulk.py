@@ -24,7 +24,7 @@ from connectors.streams import BytesStream
 from portability.copying import body_of, described, moved, wanted_of
 from portability.links import link
 from portability.tasks import Batch, Moved, Step
-from portability.trying import bulk_share_of, pool_of
+from portability.trying import BULK_BYTES, bulk_share_of, pool_of
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -40,7 +40,8 @@ def first_tries(batch: Batch) -> dict[int, Moved | ConnectorError]:
         return tried  # a narrow line is no faster for it, and would see bursts
     try:
         source, destination = link(batch.source), link(batch.destination)
-        limit = _limit(source, destination)
+        width = max(bulk_share_of(batch.work, side.capabilities) for side in (source, destination))
+        limit = min(_limit(source, destination), BULK_BYTES // width)
         steps = [task for task in batch.tasks if isinstance(task, Step) and _is_plain(task, limit)]
         if steps:
             _Bulk(source, destination, steps, batch, tried).run()

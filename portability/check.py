@@ -16,7 +16,7 @@ from portability.outcome import Problem
 from portability.tasks import Work
 from portability.thing import entry_of
 from portability.throttle import Throttled
-from portability.trying import bucket_for, bulk_share_of, overlap, retrying, share_of
+from portability.trying import BULK_BYTES, bucket_for, bulk_share_of, overlap, retrying, share_of
 
 log = logging.getLogger(__name__)
 Level = Literal["listed", "reported", "read"]
@@ -103,7 +103,7 @@ def _first_tries(batch: CheckBatch) -> dict[int, Checked | ConnectorError]:
         width = bulk_share_of(batch.work, destination.capabilities)
         if batch.demands != "read" or batch.work.bandwidth.slots or not isinstance(destination, BulkSource):
             return tried
-        limit = destination.bulk_bytes
+        limit = min(destination.bulk_bytes, BULK_BYTES // width)
         checks = [
             one for one in batch.checks if not one.parts and _is_small(one.there, limit) and _obstacle(one) is None
         ]

@@ -49,6 +49,9 @@ def bulk_share_of(work: Work, able: Capabilities) -> int:
     return share_of(work, able.most or able.connections if work.width else able.connections)
 
 
+BULK_BYTES = 32 << 20
+"""Of the objects that a worker has under way at once in a bulk lane: more of them must be smaller."""
+
 _threads: dict[int, ThreadPoolExecutor] = {}
 
 
