@@ -111,12 +111,12 @@ def text_members(name: str, text: str) -> dict[str, str]:
 
 def text_of(mapping: Mapping[str, Any], name: str) -> str:
     """The exact text that `text_members` wrote, with surrogateescape where it is not UTF-8; KeyError if it is absent."""
-    shown, spelled = mapping[name], mapping.get(f"{name}_b64")
+    shown = mapping[name]
     if not isinstance(shown, str):
         raise FormatError(f"{name} is not text", rule="3.2")
-    if spelled is None:
+    if f"{name}_b64" not in mapping:
         return shown
-    data = exact_bytes(spelled, f"{name}_b64")
+    data = exact_bytes(mapping[f"{name}_b64"], f"{name}_b64")
     try:
         data.decode()
     except UnicodeDecodeError:
