@@ -295,7 +295,7 @@ json_values = st.recursive(
     ),
     st.booleans(),
 )
-@hypothesis_example({"key_b64": None}, whole=True)
+@hypothesis_example({"key_b64": None}, True)
 def test_a_line_with_members_of_any_type_is_read_or_refused_and_never_an_accident(
     members: dict[str, Any], whole: bool
 ) -> None:
