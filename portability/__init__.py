@@ -1,8 +1,13 @@
 """Leave a host with everything, and prove it: composes connectors (hosts) and manifests (evidence)."""
 
-from importlib.metadata import PackageNotFoundError, version
 
-try:
-    __version__ = version("portability-toolkit")
-except PackageNotFoundError:  # run from an unpacked source tree
-    __version__ = "0+unknown"
+def __getattr__(name: str) -> str:
+    # Looked up when it is asked for: reading what is installed takes longer than many a command.
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("portability-toolkit")
+    except PackageNotFoundError:  # run from an unpacked source tree
+        return "0+unknown"

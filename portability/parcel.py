@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import portability
 from connectors import ConnectorError, Location, NotFoundError, connect
 from connectors.credentials import resolve
 from connectors.keys import PARTIAL_FOLDER
-from portability import __version__
 from portability.errors import PlaceError
 
 _FILES = ("ca", "known_hosts", "archive-identity")
@@ -35,8 +35,9 @@ class Needs:
 
 def unfit(needs: Needs) -> str:
     """Why this process cannot take part; empty if it can. Opens every place once."""
-    if needs.version != __version__:
-        return f"it runs portability {__version__}, this machine {needs.version}: install the same on all machines"
+    version = portability.__version__
+    if needs.version != version:
+        return f"it runs portability {version}, this machine {needs.version}: install the same on all machines"
     for folder, names in needs.folders:
         if not all(os.path.lexists(f"{folder}/{name}") for name in names):
             return (
@@ -112,7 +113,7 @@ def needs(places: tuple[Location, ...], mark: str = "") -> Needs:
         files += [place.option(name) for name in _FILES if place.option(name)]
     if mark:
         folders.append((str(Path(mark).parent), (Path(mark).name,)))
-    return Needs(version=__version__, places=places, folders=tuple(folders), files=tuple(files))
+    return Needs(version=portability.__version__, places=places, folders=tuple(folders), files=tuple(files))
 
 
 def _some_names(folder: str) -> list[str]:

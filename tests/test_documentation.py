@@ -13,7 +13,7 @@ import pytest
 
 from portability.cli.app import application
 from portability.cli.screen import Screen
-from portability.job import load
+from portability.job_file import load
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

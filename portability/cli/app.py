@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from portability import __version__
 from portability.cli.screen import Screen
 
 COMMANDS = (
@@ -124,7 +123,7 @@ def command(name: str, *, examples: str) -> Callable[[Callable[..., int]], click
 
 
 @click.group("portability", cls=Application, context_settings=_SETTINGS)
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(package_name="portability-toolkit", message="%(prog)s %(version)s")
 def application() -> None:
     """Leave a host with everything, and prove it.
 

@@ -77,7 +77,7 @@ def _where(
 ) -> tuple[Location, Path]:
     """The source, and the folder that keeps the list. UsageError."""
     from portability.errors import UsageError
-    from portability.job import load
+    from portability.job_file import load
 
     if (url is None) == (job_file is None):
         raise UsageError("name the old host: a URL, or --job FILE with a table [drill]")

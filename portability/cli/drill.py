@@ -105,8 +105,8 @@ def _job(
     flags: dict[str, Any],
 ) -> tuple[Job, DrillTerms]:
     """The job file, overridden by the command line. UsageError."""
-    from portability.job import load
     from portability.job_drill import share_ppm
+    from portability.job_file import load
 
     job = load(path, drill=True)
     given: dict[str, Any] = {"metrics": metrics, "sign": sign, "passphrase": passphrase}

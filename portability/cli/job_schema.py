@@ -14,7 +14,7 @@ from portability.cli.screen import Screen
 )
 def command(screen: Screen) -> int:
     """Print the JSON Schema of job files."""
-    from portability.job import dumps_schema, schema
+    from portability.job_file import dumps_schema, schema
 
     screen.result(dumps_schema().rstrip(), [schema()])
     return 0

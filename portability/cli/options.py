@@ -113,7 +113,7 @@ pace = _group(
 def job(flags: Mapping[str, Any]) -> Job:
     """The job that a command line asks for, checked as far as it can be without contacting anyone. UsageError."""
     from portability.errors import UsageError
-    from portability.job import check, load
+    from portability.job import check
 
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     path = given.get("job_file")
@@ -124,6 +124,8 @@ def job(flags: Mapping[str, Any]) -> Job:
             raise UsageError(
                 f"{option} and --job cannot stand together", hint=f"change the url in {path}, or leave it out"
             )
+        from portability.job_file import load
+
         base = load(path)
     else:
         base = _from_urls(given)

@@ -10,7 +10,8 @@ from pathlib import Path
 from connectors import Location
 from manifests import canonical
 from portability.errors import UsageError
-from portability.job import Job, load
+from portability.job import Job
+from portability.job_file import load
 from portability.report.language import N_
 from portability.report.shown import place
 
