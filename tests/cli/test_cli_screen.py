@@ -13,6 +13,7 @@ from portability.cli import results
 from portability.cli.screen import Screen
 from portability.cli.watch import EVERY, Bars, Lines
 from portability.cli.words import duration, each, number, size_text, table
+from portability.drill.record import Quote
 from portability.outcome import CensusSummary, Counts, Finding, Outcome, PlanSummary, Status
 
 COUNTS = Counts(things=1204, bytes=3 << 30, kinds={"object": 1200, "delete_marker": 1, "link": 3})
@@ -47,6 +48,9 @@ PLAN = PlanSummary(
     free=1 << 40,
     rate=float(80 << 20),
     seconds=600.0,
+)
+COSTS = Quote(
+    objects=1200, bytes=3 << 30, requests=2412, egress_bytes=3 << 30, disk_bytes=0, seconds=600, money={"EUR": "0.03"}
 )
 
 
@@ -114,11 +118,18 @@ def test_hostile_keys_cannot_speak_to_the_terminal() -> None:
 
 
 def test_a_plan_says_first_whether_it_can_start() -> None:
-    assert plain(results.plan_text(PLAN, ready=True)).startswith("READY\n")
-    blocked = plain(results.plan_text(replace(PLAN, obstacle="the destination is full"), ready=False))
+    assert plain(results.plan_text(PLAN, COSTS, ready=True)).startswith("READY\n")
+    blocked = plain(results.plan_text(replace(PLAN, obstacle="the destination is full"), COSTS, ready=False))
     assert blocked.splitlines()[:2] == ["NOT READY", "the destination is full"]
     assert "  name  a//b  an empty segment" in blocked
-    for word in ("an empty segment", "kept in the manifest", "1.0 TiB", "about 10 min 00 s", "1 delete marker"):
+    for word in (
+        "an empty segment",
+        "kept in the manifest",
+        "1.0 TiB",
+        "about 10 min 00 s",
+        "1 delete marker",
+        "3.0 GiB in about 2,412 requests, 0.03 EUR",
+    ):
         assert word in blocked
 
 
@@ -152,7 +163,7 @@ def test_every_record_says_its_type_and_survives_json() -> None:
     outcome = replace(OUTCOME, proven=False, findings=(finding,), finding_count=1)
     records = [
         *results.census_records(CENSUS),
-        *results.plan_records(PLAN, ready=True),
+        *results.plan_records(PLAN, COSTS, ready=True),
         *results.outcome_records(outcome),
     ]
     read = [json.loads(json.dumps(record)) for record in records]
