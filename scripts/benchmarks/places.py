@@ -205,3 +205,12 @@ def memory_folder(needed: int) -> Path | None:
     if folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > needed:
         return folder
     return None
+
+
+def warm(scratch: Path, size: int) -> None:
+    """Have the machine hand over this much memory before anyone is measured: a virtual one may take seconds a GiB for it,
+    and the first contender would pay."""
+    block = bytes(1 << 20)
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        for _ in range(min(size, shutil.disk_usage(scratch).free // 2) >> 20):
+            file.write(block)
