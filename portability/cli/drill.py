@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from portability.drill.record import Quote
     from portability.job import Job
     from portability.job_drill import DrillTerms
+    from portability.progress import Progress
+    from portability.report.language import Language
 
 
 @make(
@@ -51,6 +53,14 @@ if TYPE_CHECKING:
 @click.option("--sample", metavar="SHARE", help="Draw a share, such as 5%; drills one after another draw everything.")
 @click.option("--seed", metavar="TEXT", help="Begin a rotation with this seed.  [default: a random one]")
 @click.option(
+    "--lang",
+    "language",
+    type=click.Choice(["fr", "en"]),
+    default="fr",
+    show_default=True,
+    help="Language of the report that the drill leaves beside its record.",
+)
+@click.option(
     "--metrics",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -66,6 +76,7 @@ def command(
     mode: str | None,
     sample: str | None,
     seed: str | None,
+    language: Language,
     metrics: Path | None,
     sign: str | None,
     passphrase: str | None,
@@ -87,7 +98,7 @@ def command(
         return _dry_run(screen, job, terms)
     if mode == "if-due" and (code := _not_due(screen, terms)) is not None:
         return code
-    return _drill(screen, job, terms, seed)
+    return _drill(screen, job, terms, seed, language)
 
 
 def _usage(message: str, hint: str = "") -> Exception:
@@ -120,7 +131,7 @@ def _job(
     return replace(job, drill=terms, policy=options.policy(flags, job.policy)), terms
 
 
-def _drill(screen: Screen, job: Job, terms: DrillTerms, seed: str | None) -> int:
+def _drill(screen: Screen, job: Job, terms: DrillTerms, seed: str | None, language: Language) -> int:
     from portability.cli.drill_results import drill_records, drill_text, quote_text
     from portability.cli.failure import explain
     from portability.drill.notify import notify, of_error
@@ -148,8 +159,28 @@ def _drill(screen: Screen, job: Job, terms: DrillTerms, seed: str | None) -> int
             if problem := notify(terms.notify, told):
                 progress.note(problem)
         raise
-    screen.result(drill_text(drilled), drill_records(drilled))
+    report = _report(drilled.folder, language, progress)
+    screen.result(drill_text(drilled, report), drill_records(drilled, report))
     return drilled.record.verdict.exit_code
+
+
+def _report(folder: Path, language: Language, progress: Progress) -> Path | None:
+    """The page that the practice keeps, beside the record. The drill stands without it: what is in its way is a note."""
+    from portability.cli.report import need_the_extra, write_report
+    from portability.errors import PortabilityError, UsageError
+    from portability.report.gather import Request, gather
+
+    page = folder / f"report-{language}.html"
+    if page.exists():  # an interrupted drill that went on
+        return page
+    try:
+        need_the_extra()
+        write_report(gather(Request(place=str(folder)), datetime.now(UTC)), language, page)
+    except PortabilityError as error:
+        how = error.hint if isinstance(error, UsageError) else f"portability report {folder}"
+        progress.note(f"no report was written: {error}; {how}")
+        return None
+    return page
 
 
 def _status(screen: Screen, terms: DrillTerms) -> int:

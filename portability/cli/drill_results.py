@@ -14,6 +14,7 @@ from portability.outcome import printable
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from portability.drill.finish import Drilled
     from portability.drill.record import Amount, Drift, Quote, Record, Sample, TimeToLeave
@@ -33,7 +34,7 @@ def quote_text(quote: Quote) -> str:
     return "; ".join(parts)
 
 
-def drill_text(drilled: Drilled) -> str:
+def drill_text(drilled: Drilled, report: Path | None = None) -> str:
     record = drilled.record
     score = record.score
     rows: list[Row] = [
@@ -50,7 +51,9 @@ def drill_text(drilled: Drilled) -> str:
         (name, _percent(getattr(score, name).percent))
         for name in ("completeness", "integrity", "fidelity", "restorability")
     ]
-    facts = [("source", record.source), ("kept in", str(drilled.folder)), ("root", record.root)]
+    facts = [("source", record.source), ("kept in", str(drilled.folder))]
+    facts += [("report", str(report))] if report else []
+    facts += [("root", record.root)]
     facts += [("history", f"{drilled.head} (its newest line, for paper)")]
     facts += [("signed by", record.key), ("next due", record.next_due)]
     facts.append(("removed", f"{number(drilled.removed)} scratch files, all that this drill wrote there"))
@@ -64,14 +67,15 @@ def drill_text(drilled: Drilled) -> str:
         block("Time to leave", _leaving(record.time_to_leave)),
         fact_lines(facts),
         *(f"  ! {printable(warning)}" for warning in drilled.warnings),
-        f"  → {_next_step(drilled)}",
+        f"  → {_next_step(drilled, report)}",
     )
 
 
-def drill_records(drilled: Drilled) -> Iterator[dict[str, Any]]:
+def drill_records(drilled: Drilled, report: Path | None = None) -> Iterator[dict[str, Any]]:
     yield {
         "type": "drill",
         "folder": str(drilled.folder),
+        "report": str(report) if report else None,
         "history_head": drilled.head,
         "removed": drilled.removed,
         "warnings": list(drilled.warnings),
@@ -79,10 +83,10 @@ def drill_records(drilled: Drilled) -> Iterator[dict[str, Any]]:
     }
 
 
-def _next_step(drilled: Drilled) -> str:
+def _next_step(drilled: Drilled, report: Path | None) -> str:
     folder = drilled.folder
     if drilled.record.verdict.proven:
-        return f"keep the history line and the root on paper; a report to sign: portability report {folder}"
+        return f"print the report, and keep it with its root and the history line: {report or f'portability report {folder}'}"
     return f"look at {folder / 'findings.csv'}, ask the host, then drill again"
 
 

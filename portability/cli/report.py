@@ -93,7 +93,7 @@ def command(
     if statement is not None:
         report = _with_statement(report, statement)
     progress.phase("draw")
-    files = _write(report, language, page, pdf=pdf)
+    files = write_report(report, language, page, pdf=pdf)
     progress.done()
     _tell(screen, report, [*files, *(file for file in (details, statement) if file is not None)])
     if show:
@@ -196,7 +196,8 @@ def _beside(page: Path) -> tuple[Path, Path, Path]:
     return page, page.with_suffix(".json"), page.with_suffix(".pdf")
 
 
-def _write(report: Report, language: Language, page: Path, *, pdf: bool) -> list[Path]:
+def write_report(report: Report, language: Language, page: Path, *, pdf: bool = False) -> list[Path]:
+    """The page, the same as JSON and, if asked, as PDF, beside one another. PlaceError."""
     from portability.report import render
 
     html, values, paper = _beside(page)

@@ -48,7 +48,9 @@ def test_a_contractor_goes_from_nothing_to_a_monitored_drill(run: Run, job: Path
     dry = shows(run("drill", "--job", job, "--dry-run"), 0, "8 things", "EUR")
     assert not (tmp_path / "scratch").exists(), dry.out
     first = run("drill", "--job", job, "--metrics", tmp_path / "drill.prom")
-    shows(first, 0, "PROVEN", "restorability", "100.00 %", "root", "next due", "Time to leave", "portability report")
+    shows(first, 0, "PROVEN", "restorability", "100.00 %", "root", "next due", "Time to leave", "report-fr.html")
+    (page,) = (tmp_path / "drills").glob("*/report-fr.html")
+    assert "PROUVÉ" in page.read_text("utf-8")
     assert "8 things" in first.err  # the quote, before the export
     assert 'portability_drill_proven{job="cabinet"} 1' in (tmp_path / "drill.prom").read_text()
     shows(run("drill", "--job", job, "--status"), 0, "PROVEN", "next one is due")
