@@ -92,6 +92,8 @@ def check_line(line: Mapping[str, Any], *, archive: bool) -> None:
             raise FormatError("an object needs size and sha256", rule="3.6")
         if archive and "path" not in line and "stored_in" not in line:
             raise FormatError("an object in an archive needs a path", rule="3.4, path")
+        if archive and "stored_in" in line and ("path" in line or not _is_place(line["stored_in"])):
+            raise FormatError("stored_in is an archive and a path in it, instead of a path", rule="3.4, stored_in")
     elif kind == "skipped" and "reason" not in line:
         raise FormatError("a skipped thing needs a reason", rule="3.4, reason")
     if line.get("order", 0) < 0:
@@ -105,6 +107,12 @@ def check_line(line: Mapping[str, Any], *, archive: bool) -> None:
         _check_b64(line)
     if "losses" in line and not all(_is_loss(loss) for loss in line["losses"]):
         raise FormatError("a loss is a name and where its value is parked", rule="3.4, losses")
+
+
+def _is_place(stored_in: Mapping[str, Any]) -> bool:
+    """Whether it names bytes: without both members nobody would look for any."""
+    archive, path = stored_in.get("archive"), stored_in.get("path")
+    return type(archive) is str and archive != "" and type(path) is str and is_archive_path(path)
 
 
 @lru_cache(maxsize=1024)  # a manifest has a million lines and a handful of shapes

@@ -92,7 +92,7 @@ _CATCH: dict[tuple[str, ...], tuple[int, bytes]] = {
         (("sha256",), "sha256", _SHA256),
         (("size",), "size", _COUNT),
         (("stored_in", "archive"), "archive", _CAUGHT),
-        (("stored_in", "path"), "there", _CAUGHT),
+        (("stored_in", "path"), "there", _PATH),
     )
 }
 """Members that a row is made of: which group they are, and what they look like. Sorted members make sorted groups."""

@@ -71,7 +71,10 @@ def without(entry: Entry, lost: frozenset[str]) -> Entry:
     for name in _TEXTS:
         if name in lost:
             changes[name] = {}
-    changes["host"] = {name: value for name, value in entry.host.items() if name not in lost}
+    host = {name: value for name, value in entry.host.items() if name not in lost}
+    if "unread" in host:
+        host["unread"] = {name: code for name, code in host["unread"].items() if name not in lost}
+    changes["host"] = host
     if entry.posix is not None:
         if "posix" in lost:
             changes["posix"] = None

@@ -53,6 +53,8 @@ class DrillTerms:
     """Things that may disappear between two drills; None: see `threshold_share`."""
     threshold_share: int = WHOLE // 100
     """The same as parts in a million of what was there."""
+    baseline: str = ""
+    """Id of a drill: what had disappeared until then is accepted."""
     notice: date | None = None
     deadlines: tuple[OwnDeadline, ...] = ()
     notify: tuple[str, ...] = ()

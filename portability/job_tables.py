@@ -114,6 +114,13 @@ class DrillTable(Strict):
         AfterValidator(_threshold),
         Field(description='things that may disappear between two drills: a number, or a share: "1%"'),
     ] = "1%"
+    baseline: Annotated[
+        str,
+        Field(
+            pattern=r"^(\d{8}T\d{6}Z)?$",
+            description="id of a drill: what had disappeared until then was meant to, and is compared with no more",
+        ),
+    ] = ""
     notice: Annotated[
         date | None, Field(description="the day on which the contract was, or would be, given notice")
     ] = None
@@ -144,6 +151,7 @@ class DrillTable(Strict):
             every=timedelta(days=int(every[1]) * (7 if every[2] == "w" else 1)) if every else None,
             at=clock_time.fromisoformat(self.at),
             sample=share_ppm(self.sample) if self.sample else None,
+            baseline=self.baseline,
             notice=self.notice,
             deadlines=tuple(OwnDeadline(name=one.name, days=one.days, day=one.day) for one in self.deadline),
             notify=tuple(self.notify or ()),

@@ -21,6 +21,7 @@ from concurrent.futures import (
 from typing import TypeVar
 
 from connectors.registry import names
+from portability import forks
 from portability.errors import PlaceError
 
 _RENEWALS = 3
@@ -118,22 +119,17 @@ def _dismiss(executor: ProcessPoolExecutor, others: set[multiprocessing.process.
 
 def prepare(schemes: Iterable[str]) -> None:
     """Begin to load what the workers of `on_own_workers` will need for these places, beside what the caller does next."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not forks.offered():
         return
-    from multiprocessing import forkserver  # here, because it is not for every system
-
     known = names()
     hosts = [known[scheme].partition(":")[0] for scheme in schemes if scheme in known]
     # Of what this process has loaded only the command's own module: each worker runs the start of the program once more.
-    multiprocessing.get_context("forkserver").set_forkserver_preload(
-        [*_WORK, *hosts, *(name for name in ("portability.cli",) if name in sys.modules)]
-    )
-    forkserver.ensure_running()
+    forks.start([*_WORK, *hosts, *(name for name in ("portability.cli",) if name in sys.modules)])
 
 
 def _context() -> multiprocessing.context.BaseContext:
     # A fork would copy locks that other threads hold, and TLS states; a fork server is clean and starts fast.
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not forks.offered():
         return multiprocessing.get_context("spawn")
     prepare(())
     return multiprocessing.get_context("forkserver")

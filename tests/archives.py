@@ -384,6 +384,13 @@ def _smuggle(folder: Path) -> None:
     _again(folder, payload=True)
 
 
+def _smuggle_beside_the_crate(folder: Path) -> None:
+    """The same under a name that ends like the line of the one file which no manifest names."""
+    _write(folder, "data/files/zzz  data/ro-crate-metadata.json", b"added\n")
+    _fit_oxum(folder)
+    _again(folder, payload=True)
+
+
 def _fit_oxum(folder: Path) -> None:
     sizes = [path.stat().st_size for path in files_in(folder)]
     info = (folder / bagit.BAG_INFO).read_bytes().splitlines(keepends=True)[:-1]
@@ -478,6 +485,7 @@ ALTERATIONS: dict[str, Alteration] = {
     "checkpoint changed, lists and signature renewed": _is(6, "V19", _other_checkpoint, stock=0),
     "payload and its line of the list gone": _is(6, "V20", _hide_a_line, stock=0),
     "payload that no line of the manifest names": _is(6, "V20", _smuggle, stock=0),
+    "payload that no line of the manifest names, beside the crate": _is(6, "V20", _smuggle_beside_the_crate, stock=0),
     "wrong Payload-Oxum": _is(6, "V14", _wrong_oxum, stock=0),
 }
 """Name to alteration. T8: verify.sh, verify.html and our verifier agree on each."""

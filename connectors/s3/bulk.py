@@ -47,7 +47,6 @@ class Bulk(Uploads):
     _prepared = False
     _signs_bodies = False
     _refused = 0
-    _counts_tags = False
     _reads_tags = False
 
     @abstractmethod
@@ -196,10 +195,9 @@ class Bulk(Uploads):
         except (ValueError, OverflowError):
             return None
         tags: Mapping[str, Any] | None = None
-        count = answer.headers.get("x-amz-tagging-count")
-        self._counts_tags |= count is not None
-        # The header counts what we may read; a host shows once that we may, and whether it counts.
-        told = self._reads_tags and (untagged or (count is None and (self._counts_tags or self._settings.aws)))
+        # Only what was just put without tags is known to have none: hosts leave their count of tags out of the headers
+        # where the caller may not read those of this object, so that its absence says nothing.
+        told = self._reads_tags and untagged
         if "tags" not in self._unread and not told:
             answer = yield self._request("GET", key, version, [], aside="tagging", limit=_ASIDE)
             tags = reader.body("GetObjectTagging", answer)
@@ -266,6 +264,9 @@ class Bulk(Uploads):
             return False
         if answer.broken:
             raise unreached(self.uri, key, f"libcurl {answer.broken}")
+        if 200 <= answer.status < 300:  # a success that is none of ours; its body may be the object's
+            self._refused += 1
+            return False
         if answer.status not in {404, 412}:
             self._refused += 1
         error = answered(self._found[1].problem(answer), operation, self.uri, key)

@@ -180,7 +180,12 @@ def _onward(
     page: Page, after: Callable[[Page], dict[str, str]], seen: set[tuple[str, ...]], host: str
 ) -> dict[str, str]:
     """The parameters that ask for the page after this one; empty if it is the last."""
-    if page.facts["IsTruncated"].strip().lower() != "true":
+    said = page.facts["IsTruncated"].strip().lower()
+    if said not in {"true", "false"}:
+        raise CorruptedError("a listing page does not say whether more follows", host=host)
+    if said == "false":
+        if page.facts.get("NextContinuationToken"):
+            raise CorruptedError("a listing page says that nothing follows, and where", host=host)
         return {}
     where = after(page)
     if not where or not all(where.values()):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from portability import forks
 from portability.archive.verifier_tree import (
     _BY_HANDLE,
     LocalTree,
@@ -292,11 +293,10 @@ def _processes(count: int) -> Executor:
     if sys.platform == "linux" and threading.active_count() == 1:
         method = "fork"
     else:
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
+        method = "forkserver" if forks.offered() else "spawn"
     if method == "forkserver":
-        context.set_forkserver_preload([__name__])
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+        forks.start([__name__])
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context(method), initializer=_begin)
 
 
 def _begin() -> None:

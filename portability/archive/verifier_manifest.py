@@ -158,7 +158,7 @@ def without_crate(lines: bytes) -> bytes:
     """Lines of the payload list without the one file that no line of a manifest names."""
     if _CRATE + b"\n" not in lines:
         return lines
-    return b"".join([line + b"\n" for line in lines.split(b"\n")[:-1] if not line.endswith(_CRATE)])
+    return b"".join([line + b"\n" for line in lines.split(b"\n")[:-1] if line[64:] != _CRATE])
 
 
 def compare(

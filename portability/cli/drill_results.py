@@ -10,6 +10,7 @@ import click
 
 from portability.cli.results import Row, block, fact_lines, headline, page
 from portability.cli.words import duration, each, number, size_text, table
+from portability.drill.judge import is_alarmed
 from portability.outcome import printable
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def _next_step(drilled: Drilled, report: Path | None) -> str:
     folder = drilled.folder
     if drilled.record.verdict.proven:
         return f"print the report, and keep it with its root and the history line: {report or f'portability report {folder}'}"
-    return f"look at {folder / 'findings.csv'}, ask the host, then drill again"
+    known = f'; was it meant to go? baseline = "{drilled.record.id}" in [drill] accepts it'
+    return f"look at {folder / 'findings.csv'}, ask the host, then drill again{known if is_alarmed(drilled.record) else ''}"
 
 
 def _sentence(record: Record) -> str:

@@ -24,7 +24,7 @@ def seen(context: Context, state: State, last: Record | None) -> tuple[judge.See
     folder = context.folder(state)
     facts = listing.Facts(**(state.facts or {}))
     earlier = [one for one in context.drills.records() if one.source == context.job.source.url]
-    base = _base(earlier, state)
+    base = _base(earlier, state, context.terms.baseline)
     told = proof.prove(context.archive(state), folder / EVIDENCE) if state.outcome else None
     drifted, folders = None, listing.folders(facts)
     with proof.FindingsFile(folder / record.FINDINGS) as out:
@@ -67,9 +67,17 @@ def seen(context: Context, state: State, last: Record | None) -> tuple[judge.See
     ), folders
 
 
-def _base(earlier: Sequence[Record], state: State) -> Record | None:
-    """The drill to compare with: the last one; for a full drill the last full one, whose listing has every digest."""
-    known = [one for one in earlier if one.listing_sha256]
+def _base(earlier: Sequence[Record], state: State, baseline: str) -> Record | None:
+    """The drill to compare with: the last one; for a full drill the last full one, whose listing has every digest.
+
+    Not one that found too much gone: the next would take that for normal, and the alarm would end by itself. Who names
+    such a drill as `baseline` accepts what had disappeared until then.
+    """
+    known = [
+        one
+        for one in earlier
+        if one.listing_sha256 and one.id >= baseline and (one.id == baseline or not judge.is_alarmed(one))
+    ]
     full = [one for one in known if one.scope.kind == "full"]
     chosen = full if full and state.turn is None else known
     return chosen[-1] if chosen else None

@@ -156,6 +156,11 @@ def _of_the_source(seen: Seen) -> Iterator[Finding]:
     )
 
 
+def is_alarmed(record: Record) -> bool:
+    """Whether a drill found more gone than may be."""
+    return any(one.fails and one.problem in {"disappeared", "shrank"} for one in record.findings)
+
+
 def _finding(
     problem: Problem,
     count: int,

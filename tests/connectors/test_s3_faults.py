@@ -173,6 +173,8 @@ def test_a_listing_that_breaks_on_page_3_raises_and_is_never_short():
     ("pages", "says"),
     [
         ([page("a", more=True)], "not where"),
+        ([page("a", token="t", more=False)], "nothing follows, and where"),
+        *(([page("a", token="t", more=more)], "whether more follows") for more in ("1", "yes", "", " <x/> ")),
         ([page("a", token="t"), page("b", token="t"), page("c", token="t")], "circles"),
         ([page("a", token="t"), page("a", token="u")], "twice"),
         ([page("elsewhere/a")], "outside"),

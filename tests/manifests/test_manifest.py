@@ -318,6 +318,27 @@ def test_a_header_with_members_of_any_type_is_read_or_refused_and_never_an_accid
     assert header.to_line() == data
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"stored_in": {}},
+        {"stored_in": {"archive": "sha256:0"}},
+        {"stored_in": {"path": "data/files/b"}},
+        {"stored_in": {"archive": "", "path": "data/files/b"}},
+        {"stored_in": {"archive": "sha256:0", "path": "../b"}},
+        {"stored_in": {"archive": "sha256:0", "path": "data/files/b"}, "path": "data/files/b"},
+        {"stored_in": {"archive": ["sha256:0"], "path": "data/files/b"}},
+    ],
+)
+def test_a_line_whose_bytes_nobody_could_look_for_is_refused(members: dict[str, Any]) -> None:
+    header, line, *_ = example.lines()
+    base = json.loads(line)
+    del base["path"]
+    data = sealed([header, canonical.dumps({**base, **members})])
+    with pytest.raises(FormatError, match="stored_in"):
+        list(ManifestReader(io.BytesIO(data)))
+
+
 def test_lines_out_of_order_or_twice_are_refused_even_under_a_fitting_seal() -> None:
     header, *lines = example.lines()[:-1]
     for at in range(1, len(lines)):

@@ -86,7 +86,8 @@ def test_two_drills_and_a_sampled_one_tell_exactly_what_became_of_a_practice(
     patients = next(folder for folder in second.folders if folder.name == "patients/")
     assert (patients.disappeared.objects, patients.changed.objects, patients.appeared.objects) == (1, 1, 1)
 
-    third = drilled(job, 180, share=400_000, seed="a published seed", signer=exports.Key()).record
+    accepted = with_terms(job, baseline=second.id)
+    third = drilled(accepted, 180, share=400_000, seed="a published seed", signer=exports.Key()).record
     sample = third.scope.sample
     assert sample is not None
     assert 0 < sample.drawn < sample.of == third.found.objects - 5  # five canaries are drawn by name
@@ -97,12 +98,28 @@ def test_two_drills_and_a_sampled_one_tell_exactly_what_became_of_a_practice(
     assert sample.cover.of_drills == 3
     assert {one.problem for one in third.findings} == {"canary-missing"}
     assert third.drift is not None
+    assert third.drift.since == second.id
     assert (third.drift.disappeared.objects, third.drift.changed.objects, third.drift.appeared.objects) == (0, 0, 0)
 
     assert left_in(scratch) == []
     assert left_in(Location.parse(str(tmp_path / "second"))) == []
     assert [entry.type for entry in drills(job).entries()] == ["drill"] * 3
     assert third.history.head == drills(job).entries()[1].sha256
+
+
+def test_what_disappeared_is_told_until_somebody_accepts_it(tmp_path: Path) -> None:
+    source = letters(tmp_path)
+    job = a_drill_job(source, tmp_path)
+    first = drilled(job).record
+    delete(source, listed(source)[-1])
+    second = drilled(job, 90).record
+    sampled = drilled(job, 180, share=500_000).record
+    for later in (second, sampled):
+        assert not later.verdict.proven
+        assert {one.problem for one in later.findings} >= {"disappeared"}
+        assert later.drift is not None
+        assert later.drift.since == first.id
+    assert drilled(with_terms(job, baseline=second.id), 270).record.verdict.proven
 
 
 def listed(place: Location) -> list[str]:

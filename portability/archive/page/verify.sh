@@ -256,12 +256,12 @@ if [ -f "$manifest" ]; then
     fi
     pattern='"sha256":"[0-9a-f]\{64\}"'
     bad=$({
-        grep -v '  data/ro-crate-metadata\.json$' "$payload" | cut -c1-64 | sort -u
+        grep -v '^[0-9a-f]\{64\}  data/ro-crate-metadata\.json$' "$payload" | cut -c1-64 | sort -u
         grep -o "$pattern" "$manifest" | cut -d'"' -f4 | sort -u | sed 'p'
     } | sort | uniq -u)
     if [ -n "$bad" ]; then problem 6 V20 "digests of data files that $manifest does not name:" "$bad"; fi
     bad=$({
-        grep -v '"stored_in":{' "$manifest" | grep -o "\"salt\":\"[A-Za-z0-9+/=]*\",$pattern,\"size\":" | cut -d'"' -f8 | sort -u
+        grep -v '"stored_in":{"archive":"' "$manifest" | grep -o "\"salt\":\"[A-Za-z0-9+/=]*\",$pattern,\"size\":" | cut -d'"' -f8 | sort -u
         cut -c1-64 "$payload" | sort -u | sed 'p'
     } | sort | uniq -u)
     if [ -n "$bad" ]; then problem 6 V20 "digests named by $manifest that no data file has:" "$bad"; fi

@@ -56,6 +56,12 @@ export function keyBytes(line) {
   return "key_b64" in line ? exactBytes(line, "key") : new TextEncoder().encode(line.key);
 }
 
+/** Whether it names bytes in another archive: without both members nobody would look for any. */
+function isPlace(storedIn) {
+  const { archive, path } = storedIn;
+  return typeof archive === "string" && archive !== "" && typeof path === "string" && isArchivePath(path);
+}
+
 export function checkReceipt(line) {
   demand(["key", "kind", "evidence", "salt"].every((name) => name in line), "3.6");
   for (const [name, value] of Object.entries(line)) {
@@ -69,6 +75,7 @@ export function checkReceipt(line) {
   if (line.kind === "object") {
     demand(HEX.test(line.sha256 ?? "") && line.size >= 0, "3.6");
     demand("path" in line || "stored_in" in line, "3.4");
+    demand(!("stored_in" in line) || (!("path" in line) && isPlace(line.stored_in)), "3.4");
   }
   demand(line.kind !== "skipped" || "reason" in line, "3.4");
   demand((line.order ?? 0) >= 0, "3.4");
