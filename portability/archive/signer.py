@@ -80,7 +80,10 @@ def _opened(data: bytes, reference: str, passphrase: str | None) -> Ed25519Priva
     except SignatureError as error:
         if not isinstance(error.__cause__, TypeError):  # how the library says: a passphrase is needed
             raise
-    return signing.load_key(data, _passphrase(passphrase, f"passphrase of {reference}: "))
+    try:
+        return signing.load_key(data, _passphrase(passphrase, f"passphrase of {reference}: "))
+    except SignatureError as error:
+        raise UsageError(f"the signing key {reference}: {error.message}") from error
 
 
 def _public(data: bytes, reference: str) -> signing.PublicKey:

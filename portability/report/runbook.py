@@ -56,6 +56,8 @@ class Runbook:
     notify: bool = False
     sign: str = ""
     """Reference to the key that signs drills."""
+    passphrase: str = ""
+    """Reference to its passphrase."""
 
 
 EXIT_CODES: Mapping[int, tuple[str, str]] = {
@@ -123,6 +125,7 @@ def read(path: Path, *, tool: str, made: str) -> Runbook:
         sample=drill.sample / 10_000 if drill and drill.sample else None,
         notify=bool(drill and drill.notify),
         sign=(drill.sign or "") if drill else "",
+        passphrase=(drill.passphrase or "") if drill else "",
     )
 
 

@@ -128,7 +128,7 @@ def test_keys_that_cannot_be_opened_are_refused_with_the_reason(
     keygen(tmp_path / "key", passphrase=words)
     key = str(tmp_path / "key")
     monkeypatch.setenv("WRONG", "not these words")
-    with pytest.raises(PlaceError, match="wrong passphrase") as refused:
+    with pytest.raises(UsageError, match="wrong passphrase") as refused:
         signer_for(key, passphrase="env:WRONG")
     assert "not these words" not in str(refused.value)
     for reference, reason in (("env:NOWHERE", "not set"), ("hunter2", "never on the command line")):
