@@ -48,6 +48,8 @@ def drill_text(drilled: Drilled, report: Path | None = None) -> str:
     ]
     if record.canaries:
         rows.append(("canaries", number(record.canaries.intact), "", f"intact, of {number(record.canaries.planted)}"))
+    else:
+        rows.append(("canaries", "0", "", "none planted: portability canary plant --job FILE"))
     marks = [
         (name, _percent(getattr(score, name).percent))
         for name in ("completeness", "integrity", "fidelity", "restorability")

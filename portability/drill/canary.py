@@ -168,8 +168,8 @@ def _put(host: Any, aviary: Aviary, generation: Generation, canary: Canary) -> N
     known = {old.sha256 for one in aviary.generations for old in one.canaries if old.key == canary.key}
     if there is not None and there not in known:
         raise RefusedError(
-            f'something that is no canary stands at "{canary.key}" in {host.uri}; it was left as it is',
-            hint="move it away, or plant below another --prefix",
+            f'something that is no canary of this drills folder stands at "{canary.key}" in {host.uri}; it was left as it is',
+            hint="use the drills folder that planted it, move it away, or plant below another --prefix",
         )
     data = content(generation, canary.key)
     entry = Entry(key=canary.key, size=len(data), media_type="text/plain" if canary.key.endswith(".txt") else None)
