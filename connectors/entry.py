@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii as _quoted
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -82,8 +84,39 @@ _values = attrgetter(*(spec.name for spec in fields(Entry)))
 _PLAIN = tuple(spec.name for spec in fields(Entry) if spec.name not in {"key", "modified", "latest", "kind", "posix"})
 
 
+# A frozen dataclass sets each of its fields through object.__setattr__: five times what this costs. The twin has the same
+# fields in the same places, none of them frozen, and its instances become entries when they are filled.
+_Open: Any = type("_Open", (), {"__slots__": Entry.__slots__})
+
+
+def listed(
+    key: str,
+    size: int | None,
+    modified: datetime | None,
+    digests: Mapping[str, str],
+    storage_class: str | None,
+    version: str | None,
+    latest: bool,
+    kind: Kind,
+) -> Entry:
+    """`Entry(…)` with what a listing says, for the millions of them. `modified` must be aware, which is not asked again."""
+    made = _Open()
+    made.key, made.size, made.modified, made.media_type = key, size, modified, None
+    made.headers, made.metadata, made.tags, made.digests = {}, {}, {}, digests
+    made.version, made.latest, made.kind, made.storage_class = version, latest, kind, storage_class
+    made.host, made.posix, made.locator = {}, None, None
+    made.__class__ = Entry
+    entry: Entry = made
+    return entry
+
+
 def _restored(*values: Any) -> Entry:
-    return Entry(**dict(zip(Entry.__slots__, values, strict=True)))
+    made = _Open()
+    for name, value in zip(Entry.__slots__, values, strict=True):
+        setattr(made, name, value)
+    made.__class__ = Entry
+    entry: Entry = made
+    return entry
 
 
 def to_dict(entry: Entry) -> dict[str, Any]:
@@ -107,6 +140,33 @@ def to_dict(entry: Entry) -> dict[str, Any]:
 
 
 _plain_values = attrgetter(*_PLAIN)
+
+
+def to_json(entry: Entry) -> str:
+    """`json.dumps(to_dict(entry))`, to the letter; of what a listing says at a fifth of the cost."""
+    if _rare_values(entry) != _NO_RARE:
+        return json.dumps(to_dict(entry))
+    text = [f'{{"key": {_quoted(entry.key)}']
+    if entry.size is not None:
+        text.append(f'"size": {entry.size}')
+    if entry.digests:
+        digests = ", ".join([f"{_quoted(name)}: {_quoted(value)}" for name, value in entry.digests.items()])
+        text.append(f'"digests": {{{digests}}}')
+    if entry.version is not None:
+        text.append(f'"version": {_quoted(entry.version)}')
+    if entry.storage_class is not None:
+        text.append(f'"storage_class": {_quoted(entry.storage_class)}')
+    if entry.modified is not None:
+        text.append(f'"modified": "{entry.modified.astimezone(UTC).isoformat()}"')
+    if not entry.latest:
+        text.append('"latest": false')
+    if entry.kind != "object":
+        text.append(f'"kind": {_quoted(entry.kind)}')
+    return ", ".join(text) + "}"
+
+
+_rare_values = attrgetter("media_type", "headers", "metadata", "tags", "host", "posix", "locator")
+_NO_RARE: tuple[Any, ...] = (None, {}, {}, {}, {}, None, None)
 
 
 def from_dict(plain: Mapping[str, Any]) -> Entry:
