@@ -80,7 +80,7 @@ def load(path: Path, *, drill: bool = False) -> Job:
     policy = model.policy
     for name in ("drill",) if drill else ("destination", "evidence"):
         if getattr(model, name) is None:
-            raise UsageError(f'{path}: "{name}" is missing')
+            raise UsageError(f"{path}: {_LACKS[name][0]}", hint=_LACKS[name][1])
     try:
         return Job(
             name=model.name or path.stem,
@@ -110,6 +110,23 @@ def load(path: Path, *, drill: bool = False) -> Job:
         )
     except (LocationError, UsageError) as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+_LACKS = {
+    "drill": (
+        "there is no table [drill], so this job file is for a migration only",
+        'add a table [drill], with every = "90d" in it; its other keys: portability job-schema',
+    ),
+    "destination": (
+        "there is no table [destination], so this job file says from where, and not to where",
+        "add [destination] with a url; to rehearse only: portability drill --job FILE",
+    ),
+    "evidence": (
+        '"evidence" is missing',
+        'name the folder that keeps the proof: evidence = "exit-2026", above the tables',
+    ),
+}
+"""What a job file may lack for what is asked of it, and what to write."""
 
 
 def _explain(path: Path, text: str, error: ValidationError) -> str:

@@ -15,6 +15,7 @@ import click
 from portability.cli import options
 from portability.cli.app import command as make
 from portability.cli.screen import Screen
+from portability.shell import command_line
 
 if TYPE_CHECKING:
     from portability.drill.record import Quote
@@ -91,14 +92,14 @@ def command(
     if seed is not None and terms.sample is None:
         raise _usage("--seed draws a sample, and none is asked for", "add --sample 5%")
     if mode == "status":
-        return _status(screen, terms)
+        return _status(screen, job_file, terms)
     if mode == "schedule":
         return _schedule(screen, job_file, job, terms)
     if mode == "dry-run":
         return _dry_run(screen, job, terms)
     if mode == "if-due" and (code := _not_due(screen, terms)) is not None:
         return code
-    return _drill(screen, job, terms, seed, language)
+    return _drill(screen, job_file, job, terms, seed, language)
 
 
 def _usage(message: str, hint: str = "") -> Exception:
@@ -131,7 +132,7 @@ def _job(
     return replace(job, drill=terms, policy=options.policy(flags, job.policy)), terms
 
 
-def _drill(screen: Screen, job: Job, terms: DrillTerms, seed: str | None, language: Language) -> int:
+def _drill(screen: Screen, path: Path, job: Job, terms: DrillTerms, seed: str | None, language: Language) -> int:
     from portability.cli.drill_results import drill_records, drill_text, quote_text
     from portability.cli.failure import explain
     from portability.drill.notify import notify, of_error
@@ -160,7 +161,7 @@ def _drill(screen: Screen, job: Job, terms: DrillTerms, seed: str | None, langua
                 progress.note(problem)
         raise
     report = _report(drilled.folder, language, progress)
-    screen.result(drill_text(drilled, report), drill_records(drilled, report))
+    screen.result(drill_text(drilled, path, report), drill_records(drilled, report))
     return drilled.record.verdict.exit_code
 
 
@@ -177,18 +178,18 @@ def _report(folder: Path, language: Language, progress: Progress) -> Path | None
         need_the_extra()
         write_report(gather(Request(place=str(folder)), datetime.now(UTC)), language, page)
     except PortabilityError as error:
-        how = error.hint if isinstance(error, UsageError) else f"portability report {folder}"
+        how = error.hint if isinstance(error, UsageError) else command_line("portability", "report", folder)
         progress.note(f"no report was written: {error}; {how}")
         return None
     return page
 
 
-def _status(screen: Screen, terms: DrillTerms) -> int:
+def _status(screen: Screen, path: Path, terms: DrillTerms) -> int:
     from portability.cli.drill_results import status_records, status_text
     from portability.drill.status import status
 
     told = status(terms, datetime.now(UTC))
-    screen.result(status_text(told), status_records(told))
+    screen.result(status_text(told, path, terms.folder), status_records(told))
     return told.exit_code
 
 
@@ -201,21 +202,26 @@ def _not_due(screen: Screen, terms: DrillTerms) -> int | None:
     told = status(terms, datetime.now(UTC))
     if told.overdue or told.unfinished or told.clock:
         return None
-    screen.result(not_due_text(time_of(told.due)), status_records(told))
+    if screen.json or not screen.quiet:  # a timer that asks every day sends no mail of it
+        screen.result(not_due_text(time_of(told.due)), status_records(told))
     return 0
 
 
 def _schedule(screen: Screen, path: Path, job: Job, terms: DrillTerms) -> int:
     from portability.cli.drill_results import schedule_records, schedule_text
-    from portability.drill.schedule import schedule
+    from portability.drill.schedule import needs, schedule
 
     if terms.every is None:
         raise _usage("the job has no schedule", 'write every = "90d" in its table [drill]')
     program = shutil.which("portability")
     begin = [os.path.abspath(program)] if program else [sys.executable, "-m", "portability"]  # noqa: PTH100 - a link stays one
-    command_line = [*begin, "drill", "--job", str(path.absolute()), "--if-due", "--quiet"]
     told = schedule(
-        command_line, job=job.name, at=terms.at, folder=str(path.absolute().parent), start=datetime.now().astimezone()
+        [*begin, "drill", "--job", str(path.absolute()), "--if-due", "--quiet"],
+        job=job.name,
+        at=terms.at,
+        folder=str(path.absolute().parent),
+        start=datetime.now().astimezone(),
+        needed=needs(job, terms),
     )
     screen.result(schedule_text(told), schedule_records(told))
     return 0

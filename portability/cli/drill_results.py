@@ -12,6 +12,7 @@ from portability.cli.results import Row, block, fact_lines, headline, page
 from portability.cli.words import duration, each, number, size_text, table
 from portability.drill.judge import is_alarmed
 from portability.outcome import printable
+from portability.shell import command_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,7 +36,7 @@ def quote_text(quote: Quote) -> str:
     return "; ".join(parts)
 
 
-def drill_text(drilled: Drilled, report: Path | None = None) -> str:
+def drill_text(drilled: Drilled, job_file: Path, report: Path | None = None) -> str:
     record = drilled.record
     score = record.score
     rows: list[Row] = [
@@ -44,12 +45,14 @@ def drill_text(drilled: Drilled, report: Path | None = None) -> str:
         ("proven", *_amount(record.proven), "restored elsewhere, read back and equal"),
         ("not proven", *_amount(record.not_proven)),
         ("skipped", number(sum(record.skipped.values())), "", each(record.skipped)),
-        ("lost attributes", number(sum(record.lost.values())), "", each(record.lost)),
+        ("attributes not carried", number(sum(record.lost.values())), "", each(record.lost)),
     ]
     if record.canaries:
         rows.append(("canaries", number(record.canaries.intact), "", f"intact, of {number(record.canaries.planted)}"))
     else:
-        rows.append(("canaries", "0", "", "none planted: portability canary plant --job FILE"))
+        rows.append(
+            ("canaries", "0", "", f"none planted: {command_line('portability', 'canary', 'plant', '--job', job_file)}")
+        )
     marks = [
         (name, _percent(getattr(score, name).percent))
         for name in ("completeness", "integrity", "fidelity", "restorability")
@@ -70,7 +73,7 @@ def drill_text(drilled: Drilled, report: Path | None = None) -> str:
         block("Time to leave", _leaving(record.time_to_leave)),
         fact_lines(facts),
         *(f"  ! {printable(warning)}" for warning in drilled.warnings),
-        f"  → {_next_step(drilled, report)}",
+        f"  → {_next_step(drilled, job_file, report)}",
     )
 
 
@@ -86,12 +89,15 @@ def drill_records(drilled: Drilled, report: Path | None = None) -> Iterator[dict
     }
 
 
-def _next_step(drilled: Drilled, report: Path | None) -> str:
+def _next_step(drilled: Drilled, job_file: Path, report: Path | None) -> str:
     folder = drilled.folder
     if drilled.record.verdict.proven:
-        return f"print the report, and keep it with its root and the history line: {report or f'portability report {folder}'}"
+        page = report or command_line("portability", "report", folder)
+        return f"print the report, and keep it with its root and the history line: {page}"
     known = f'; was it meant to go? baseline = "{drilled.record.id}" in [drill] accepts it'
-    return f"look at {folder / 'findings.csv'}, ask the host, then drill again{known if is_alarmed(drilled.record) else ''}"
+    again = command_line("portability", "drill", "--job", job_file)
+    found = folder / "findings.csv"
+    return f"look at {found}, ask the host, then: {again}{known if is_alarmed(drilled.record) else ''}"
 
 
 def _sentence(record: Record) -> str:
@@ -139,7 +145,7 @@ def _percent(value: float | None) -> str:
     return "nothing to count" if value is None else f"{value:.2f} %"
 
 
-def status_text(status: DrillStatus) -> str:
+def status_text(status: DrillStatus, job_file: Path, folder: Path) -> str:
     last = status.last
     if last is None:
         head, told = headline(False, "", "NEVER DRILLED"), "no drill of this job is in its history"
@@ -157,7 +163,9 @@ def status_text(status: DrillStatus) -> str:
     facts = [("last drill", f"{last.id}, {'PROVEN' if last.verdict.proven else 'NOT PROVEN'}" if last else "none")]
     facts += [("findings", ", ".join(one.problem for one in last.findings))] if last else []
     facts += [("drills", str(status.drills)), ("history", status.head)]
-    step = "  → portability drill --job FILE"
+    step = f"  → {command_line('portability', 'drill', '--job', job_file)}"
+    if last is not None and not last.verdict.proven and not status.overdue:
+        step = f"  → look at {folder / last.id / 'findings.csv'}, ask the host, then{step.removeprefix('  →')}"
     if status.running:
         facts.append(("now", "a drill is running"))
         step = ""
@@ -202,21 +210,52 @@ def not_due_text(due: datetime) -> str:
 
 def schedule_text(schedule: Schedule) -> str:
     """The three of them, each with what to do with it; nothing is installed."""
-    name = schedule.name
+    name, file = schedule.name, schedule.environment_file
     return "\n".join(
         [
-            f"# Linux with systemd: save the two units, then: systemctl daemon-reload && systemctl enable --now {name}.timer",
-            f"# /etc/systemd/system/{name}.service (add User= and the credentials' EnvironmentFile=)",
+            *(f"# ! {one}" for one in schedule.unattended),
+            *(_environment_text(schedule) if file else ()),
+            "# Linux with systemd: save the two units (add User= to the first), then:",
+            f"#   systemctl daemon-reload && systemctl enable --now {name}.timer",
+            *(
+                (
+                    "# systemd reads EnvironmentFile= as root; root may own it. Credentials as files (file:PATH) go better in",
+                    f"# LoadCredential=NAME:PATH, with the reference file:/run/credentials/{name}.service/NAME",
+                )
+                if file
+                else ()
+            ),
+            f"# /etc/systemd/system/{name}.service",
             schedule.service,
             f"# /etc/systemd/system/{name}.timer",
             schedule.timer,
-            "# Any Unix with cron: add this line with crontab -e",
+            "# Any Unix with cron: add this line with crontab -e, as the user who drills; what it prints comes by mail",
             schedule.cron,
             "",
-            f"# Windows: save this as {name}.xml (UTF-16), then: {schedule.task_command}",
+            f"# Windows: save this as {name}.xml (UTF-16), then, as the user who drills (it asks for the password once):",
+            f"#   {schedule.task_command}",
+            *(_windows_text(schedule) if file else ()),
             schedule.task,
         ]
     ).rstrip()
+
+
+def _environment_text(schedule: Schedule) -> list[str]:
+    path = command_line(schedule.environment_file)
+    return [
+        "# Credentials: a timer has nobody's environment. Make this file, for its owner alone, before anything is in it:",
+        f"#   (umask 077; touch {path}) && chmod 600 {path}",
+        "# then write into it, each value between the quotes:",
+        schedule.environment,
+    ]
+
+
+def _windows_text(schedule: Schedule) -> list[str]:
+    return [
+        "# The task finds the credentials where its user has them. Best in the Windows Credential Manager, with references",
+        "# keyring:SERVICE in the job file; or as variables of that user, which stand in clear in the registry:",
+        *(f"#   setx {name} VALUE" for name in schedule.variables),
+    ]
 
 
 def schedule_records(schedule: Schedule) -> Iterator[dict[str, Any]]:
@@ -228,4 +267,7 @@ def schedule_records(schedule: Schedule) -> Iterator[dict[str, Any]]:
         "cron": schedule.cron,
         "task": schedule.task,
         "task_command": schedule.task_command,
+        "environment": schedule.environment,
+        "environment_file": schedule.environment_file,
+        "unattended": list(schedule.unattended),
     }

@@ -19,6 +19,7 @@ from manifests.files import create_private
 from portability.drill.record import Canaries
 from portability.errors import EvidenceError, RefusedError, UsageError
 from portability.job import overlap
+from portability.shell import command_line
 
 NAME = "canaries.json"
 FORMAT = "portability-canaries/1"
@@ -186,7 +187,9 @@ def check(place: Location, folder: Path) -> Flock:
     aviary = load(folder, place)
     newest = aviary.newest
     if newest is None:
-        raise UsageError(f"no canaries were planted at {place}", hint=f"portability canary plant {place}")
+        reference = ("--credentials", place.credentials) if place.credentials else ()
+        plant_them = command_line("portability", "canary", "plant", place.url, *reference, "--drills", folder)
+        raise UsageError(f"no canaries were planted at {place}", hint=plant_them)
     return look(place, aviary)
 
 

@@ -62,7 +62,7 @@ def drill(
     if is_held(terms.folder):
         raise PlaceError(
             f"another drill is running in {terms.folder}",
-            hint="wait for it; portability drill --status tells when it ended",
+            hint="wait for it; the same command with --status tells when it ended",
         )
     with FolderLock(terms.folder):
         aviary = canary.load(terms.folder, job.source)

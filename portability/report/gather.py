@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from connectors import Location
 from manifests.canonical import time_text
 from portability.drill import record
+from portability.drill.folder import HISTORY, Drills
 from portability.errors import PlaceError, UsageError
 from portability.evidence import local_folder
 from portability.ledger import NAME
@@ -95,16 +96,27 @@ def _gathered(request: Request, made: str, sink: Sink) -> Report:
                 f"{printable(text)}: there is nothing there",
                 hint="name the folder of a migration's evidence, of a drill, or an archive",
             )
-        if (folder / record.NAME).is_file():
-            return of_drill(folder, made=made, sink=sink)
+        drill = _drill_in(folder)
+        if drill is not None:
+            return of_drill(drill, made=made, sink=sink)
         if folder.is_dir() and not any(
             path.name == NAME or path.name.startswith(MANIFEST) for path in folder.iterdir()
         ):
             raise UsageError(
                 f"{printable(text)} is neither evidence nor a drill nor an archive",
-                hint=f"evidence holds {MANIFEST} or {NAME}, a drill {record.NAME}, an archive bagit.txt",
+                hint=f"evidence holds {MANIFEST} or {NAME}, a drill {record.NAME}, a folder of drills {HISTORY}, an archive bagit.txt",
             )
     return of_evidence(text, credentials=request.credentials, made=made, sink=sink, subject=subject)
+
+
+def _drill_in(folder: Path) -> Path | None:
+    """The drill that this folder is, or the newest of those that lie in it."""
+    if (folder / record.NAME).is_file():
+        return folder
+    if not (folder / HISTORY).is_file():
+        return None
+    newest = Drills(folder).last()
+    return folder / newest.id if newest else None
 
 
 def _subject(text: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from connectors import Location
 from manifests import canonical
+from portability.drill.schedule import ALTERNATIVES, needs, variables
 from portability.errors import UsageError
 from portability.job import Job
 from portability.job_file import load
@@ -23,7 +23,9 @@ class Side:
     url: str
     reference: str
     variables: tuple[str, ...] = ()
-    """Names of environment variables that must be set."""
+    """Names of variables of the environment."""
+    some: bool = False
+    """Whether some of them are enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class Runbook:
     """Reference to the key that signs drills."""
     passphrase: str = ""
     """Reference to its passphrase."""
+    environment: bool = False
+    """Whether a timer needs a file of variables."""
 
 
 EXIT_CODES: Mapping[int, tuple[str, str]] = {
@@ -72,10 +76,6 @@ EXIT_CODES: Mapping[int, tuple[str, str]] = {
 }  # fmt: skip
 """What each means, and what to do; the same codes as `portability.errors.EXIT_CODES`."""
 
-_VARIABLES = {
-    "s3": ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"),
-    "sftp": ("PASSWORD", "KEY_FILE", "PASSPHRASE"),
-}
 _REFERENCES: Mapping[str, str] = {
     "": N_("none: the usual chain of the system (profile, ssh-agent, default keys)"),
     "env": N_("variables of the environment"),
@@ -98,12 +98,10 @@ def read(path: Path, *, tool: str, made: str) -> Runbook:
     try:
         job, moves = load(path), True
     except UsageError as error:
-        if not re.search(r'"(destination|evidence)" is missing', error.message):
-            raise
         try:
             job, moves = load(path, drill=True), False
         except UsageError:
-            raise error from None  # neither a migration nor a drill: the first answer says what is missing
+            raise error from None  # neither a migration nor a drill, or no job at all: the first answer says it
     drill = job.drill
     return Runbook(
         job=job.name,
@@ -124,9 +122,15 @@ def read(path: Path, *, tool: str, made: str) -> Runbook:
         every=drill.every.days if drill and drill.every else None,
         sample=drill.sample / 10_000 if drill and drill.sample else None,
         notify=bool(drill and drill.notify),
-        sign=(drill.sign or "") if drill else "",
+        sign=_beside(path, drill.sign) if drill and drill.sign else "",
         passphrase=(drill.passphrase or "") if drill else "",
+        environment=bool(drill and needs(job, drill).lines),
     )
+
+
+def _beside(path: Path, key: str) -> str:
+    """A key by its name where it lies beside the job file: the manual is for other machines too."""
+    return Path(key).name if Path(key).parent == path.absolute().parent else key
 
 
 def _selection(job: Job) -> str:
@@ -135,7 +139,9 @@ def _selection(job: Job) -> str:
 
 
 def _side(location: Location) -> Side:
-    reference = location.credentials or ""
-    prefix = reference.removeprefix("env:") if reference.startswith("env:") else ""
-    names = _VARIABLES.get(location.scheme, ()) if prefix else ()
-    return Side(url=place(location.url), reference=reference, variables=tuple(f"{prefix}_{name}" for name in names))
+    return Side(
+        url=place(location.url),
+        reference=location.credentials or "",
+        variables=variables(location),
+        some=location.scheme in ALTERNATIVES,
+    )

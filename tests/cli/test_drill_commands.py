@@ -114,9 +114,9 @@ def test_a_job_that_cannot_be_drilled_is_answered_with_what_to_write(
 
 
 def test_a_job_file_without_the_table_is_refused_and_a_drill_job_does_not_migrate(run: Run, job: Path) -> None:
-    run("migrate", "--job", job).refused(2, '"destination" is missing')
+    run("migrate", "--job", job).refused(2, "no table [destination]")
     job.write_text('source = {url = "source"}\ndestination = {url = "new"}\nevidence = "e"\n')
-    run("drill", "--job", job).refused(2, '"drill" is missing')
+    run("drill", "--job", job).refused(2, "no table [drill]")
 
 
 def test_a_broken_history_ends_with_6(run: Run, job: Path, tmp_path: Path) -> None:

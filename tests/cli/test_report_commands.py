@@ -229,4 +229,4 @@ def test_the_manual_names_commands_references_and_no_secret(run: Run, monkeypatc
 def test_a_manual_of_no_job_is_refused(run: Run) -> None:
     run("runbook", "--job", "absent.toml").refused(2, "absent.toml")
     Path("half.toml").write_text('[source]\nurl = "s3://cabinet"\n')
-    run("runbook", "--job", "half.toml").refused(2, "is missing")
+    run("runbook", "--job", "half.toml").refused(2, "no table [destination]")
