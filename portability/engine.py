@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from types import TracebackType
+from typing import Self
 
 from connectors import Location
 from portability import cluster
 from portability.errors import UsageError
 from portability.job import Policy
-from portability.links import link
+from portability.links import link, ready
 from portability.parcel import marked, needs
-from portability.pool import on_own_workers
+from portability.pool import OwnWorkers
 from portability.pool import prepare as prepare_own
 from portability.progress import Progress
 
@@ -38,23 +40,40 @@ def prepare(policy: Policy, places: tuple[Location, Location]) -> None:
         cluster.examine(client, needs(places, mark))
 
 
-def on_workers(
-    work: Phase, policy: Policy, places: tuple[Location, ...], *, given: Executor | None, progress: Progress
-) -> None:
-    """Run a phase that can go on where it stopped. PlaceError when its workers are gone and none come back."""
-    if given is not None:
-        work(given, policy.workers or 1, lambda: _GIVEN_WINDOW)
-    elif policy.engine:
-        cluster.on_dask(
-            work, _scheduler(policy.engine, places), places, limit=_limit(policy, places), note=progress.note
-        )
-    else:
-        on_own_workers(
-            lambda executor, count: work(executor, count, lambda: 4 * count),
+class Workers:
+    """The workers of one run, the same for all of its phases; a context, with which they end."""
+
+    def __init__(
+        self, policy: Policy, places: tuple[Location, ...], *, given: Executor | None, progress: Progress
+    ) -> None:
+        self._policy, self._places, self._given, self._progress = policy, places, given, progress
+        self._own = OwnWorkers(
             policy.workers,
             processes=not any(_in_memory(place) for place in places),
             renewed=lambda: progress.note("a worker process died; going on with new ones"),
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._own.close()
+
+    def begin(self) -> None:
+        """Start workers of our own beside what the caller does next, and have them open the places."""
+        if self._given is None and not self._policy.engine:
+            self._own.begin(ready, self._places)
+
+    def run(self, work: Phase) -> None:
+        """Run a phase that can go on where it stopped. PlaceError when its workers are gone and none come back."""
+        policy, places = self._policy, self._places
+        if self._given is not None:
+            work(self._given, policy.workers or 1, lambda: _GIVEN_WINDOW)
+        elif policy.engine:
+            scheduler = _scheduler(policy.engine, places)
+            cluster.on_dask(work, scheduler, places, limit=_limit(policy, places), note=self._progress.note)
+        else:
+            self._own.run(lambda executor, count: work(executor, count, lambda: 4 * count))
 
 
 def _scheduler(engine: str, places: tuple[Location, ...]) -> cluster.Scheduler:

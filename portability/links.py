@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import threading
 from collections import OrderedDict
 from typing import Any
 
-from connectors import Connector, Location, connect
+from connectors import Connector, ConnectorError, Location, connect
 
 _KEPT = 8  # places a thread keeps open: a migration needs two, a restore of many archives should not need more
 _local = threading.local()
@@ -30,6 +31,13 @@ def link(location: Location) -> Any:
         _, oldest = kept.popitem(last=False)
         _close(oldest)
     return connector
+
+
+def ready(places: tuple[Location, ...]) -> None:
+    """Open the places before they are needed. What cannot be opened is met, and told, by whoever needs it."""
+    for place in places:
+        with contextlib.suppress(ConnectorError):
+            link(place)
 
 
 def unlink(location: Location) -> None:

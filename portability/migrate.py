@@ -23,7 +23,7 @@ from manifests.verdict import judge
 from portability import census as census_phase
 from portability import plan as plan_phase
 from portability.copying import READ
-from portability.engine import on_workers, prepare
+from portability.engine import Workers, prepare
 from portability.errors import InterruptedRunError, PlaceError, PortabilityError, RefusedError, UsageError
 from portability.evidence import copy_out
 from portability.job import Job, check, new_id
@@ -103,7 +103,8 @@ def migrate(
         ledger = Ledger(job.evidence)
         try:
             _begin(job, ledger, delta)
-            outcome = _Run(job, ledger, watched, executor, stopped, sealer).run()
+            with Workers(job.policy, (job.source, job.destination), given=executor, progress=watched) as workers:
+                outcome = _Run(job, ledger, watched, workers, stopped, sealer).run()
         finally:
             ledger.close()
     if copy_evidence_to:
@@ -165,12 +166,12 @@ class _Run:
         job: Job,
         ledger: Ledger,
         progress: Progress,
-        executor: Executor | None,
+        workers: Workers,
         stopped: Callable[[], bool],
         sealer: Sealer,
     ) -> None:
         self._job, self._ledger, self._progress = job, ledger, progress
-        self._given, self._stopped, self._sealer = executor, stopped, sealer
+        self._workers, self._stopped, self._sealer = workers, stopped, sealer
         self._began = time.monotonic()
         self._totals = Totals()
 
@@ -197,6 +198,7 @@ class _Run:
         census_phase.take(self._job, self._ledger, self._progress)
 
     def _plan(self) -> None:
+        self._workers.begin()  # the source holds something: they will be needed
         plan_phase.make(self._job, self._ledger, self._progress)
         obstacle = plan_phase.obstacle(self._job, self._ledger)
         if obstacle:
@@ -226,7 +228,7 @@ class _Run:
                 stopped=self._stopped,
             )
 
-        self._with_executor(work)
+        self._on_workers(work)
         if not self._stopped() and isinstance(destination, Preparer):
             destination.prepare(open_tokens(self._ledger))
         self._mark("transfer_ended", again=True)
@@ -250,7 +252,7 @@ class _Run:
                 stopped=self._stopped,
             )
 
-        self._with_executor(work)
+        self._on_workers(work)
         self._mark("verify_ended", again=True)
 
     def _seal(self) -> Summary:
@@ -299,18 +301,8 @@ class _Run:
             next_step=_next_step(outcome, ledger),
         )
 
-    # -- executors ------------------------------------------------------------------------------------------------
-
-    def _with_executor(self, work: Callable[[Executor, Work, Callable[[], int]], None]) -> None:
-        """Run a phase on the executor that was given, or on the one that the policy names."""
-        job = self._job
-        on_workers(
-            lambda executor, shares, window: work(executor, _rules(job, shares), window),
-            job.policy,
-            (job.source, job.destination),
-            given=self._given,
-            progress=self._progress,
-        )
+    def _on_workers(self, work: Callable[[Executor, Work, Callable[[], int]], None]) -> None:
+        self._workers.run(lambda executor, shares, window: work(executor, _rules(self._job, shares), window))
 
     def _mark(self, name: str, *, again: bool = False) -> None:
         if again or not self._ledger.get(name):

@@ -30,6 +30,8 @@ _FEWEST, _MOST = 8, 128
 """Things of a batch."""
 _WORK = ("portability.pool", "portability.move", "portability.check")
 """What every worker needs; not what the driver needs besides: models of job files, the ledger."""
+_DEAD = (BrokenExecutor, BrokenPipeError, ConnectionResetError, EOFError)
+"""What a dead worker looks like. The last three: one that was killed before it had read what it is to be."""
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -68,57 +70,89 @@ def batch_of(items: int, window: int) -> int:
     return max(_FEWEST, min(_MOST, -(-items // max(window, 1))))
 
 
-def on_own_workers(
-    work: Callable[[Executor, int], None], workers: int | None, *, processes: bool, renewed: Callable[[], None]
-) -> None:
-    """Run `work(executor, number of workers)` on workers of this machine, made anew when one of them was killed.
+class OwnWorkers:
+    """Workers of this machine, the same for all that is run on them, made anew when one of them was killed.
 
     Processes, because signing, parsing and encrypting are Python's own work and one interpreter has one lock; a thread
-    where the places live in this process's memory. `work` must be able to go on where it stopped; `renewed` is told of
-    each new start. PlaceError when workers keep dying.
+    where the places live in this process's memory. `renewed` is told of each new start.
     """
-    count = workers or os.cpu_count() or 1
-    if not processes:
-        with ThreadPoolExecutor(1) as thread:
-            work(thread, 1)
-        return
-    for _ in range(_RENEWALS):
-        others = set(multiprocessing.active_children())
-        executor = ProcessPoolExecutor(
-            count,
+
+    def __init__(self, workers: int | None, *, processes: bool, renewed: Callable[[], None]) -> None:
+        self.count = (workers or os.cpu_count() or 1) if processes else 1
+        self._processes, self._renewed = processes, renewed
+        self._executor: Executor | None = None
+        self._others: set[multiprocessing.process.BaseProcess] = set()
+        self._starting: threading.Thread | None = None
+
+    def begin(self, ready: Callable[[Item], object], item: Item) -> None:
+        """Start them beside what the caller does next, each with `ready(item)`, which is to raise nothing."""
+        if self._processes and self._executor is None and self._starting is None:
+            self._starting = threading.Thread(target=self._begin, args=(ready, item), name="worker-start")
+            self._starting.start()
+
+    def run(self, work: Callable[[Executor, int], None]) -> None:
+        """Run `work(executor, number of workers)`, which can go on where it stopped. PlaceError when workers keep dying."""
+        for _ in range(_RENEWALS):
+            try:
+                work(self._started(), self.count)
+            except _DEAD:
+                self._dismiss()
+                self._renewed()
+            else:
+                return
+        raise PlaceError(
+            "worker processes keep dying (killed for want of memory?)",
+            hint="run the same command again, with --workers 1 or fewer --connections",
+        )
+
+    def close(self) -> None:
+        """End them, when they have done what they hold."""
+        if self._starting is not None:
+            self._starting.join()
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+            self._executor = None
+
+    def _begin(self, ready: Callable[[Item], object], item: Item) -> None:
+        try:
+            executor = self._made()
+            for _ in range(self.count):  # the pool starts one for each thing that nobody is free for
+                executor.submit(ready, item)
+        except (OSError, *_DEAD) as error:
+            # Whoever needs them meets it again, and says so.
+            log.info("workers could not be started early: %s", type(error).__name__)
+
+    def _started(self) -> Executor:
+        if self._starting is not None:
+            self._starting.join()
+        return self._executor or self._made()
+
+    def _made(self) -> Executor:
+        if not self._processes:
+            self._executor = ThreadPoolExecutor(1)
+            return self._executor
+        self._others = set(multiprocessing.active_children())
+        self._executor = ProcessPoolExecutor(
+            self.count,
             mp_context=_context(),
             initializer=_begin_worker,
             initargs=(log.getEffectiveLevel(), dict(os.environ)),
         )
-        try:
-            work(executor, count)
-        except (BrokenExecutor, BrokenPipeError, ConnectionResetError, EOFError):
-            # The last three: a worker that was killed before it had read what it is to be.
-            _dismiss(executor, others)
-            renewed()
-        except BaseException:
-            executor.shutdown(cancel_futures=True)
-            raise
-        else:
-            executor.shutdown()
-            return
-    raise PlaceError(
-        "worker processes keep dying (killed for want of memory?)",
-        hint="run the same command again, with --workers 1 or fewer --connections",
-    )
+        return self._executor
 
-
-def _dismiss(executor: ProcessPoolExecutor, others: set[multiprocessing.process.BaseProcess]) -> None:
-    """End the workers of a broken pool. The pool terminates those that it knew when it broke, then waits for all: one that
-    was being started at that moment would be waited for, for ever."""
-    executor.shutdown(wait=False, cancel_futures=True)
-    for child in set(multiprocessing.active_children()) - others:
-        child.terminate()
-        child.join()
+    def _dismiss(self) -> None:
+        """End the workers of a broken pool. The pool terminates those that it knew when it broke, then waits for all: one
+        that was being started at that moment would be waited for, for ever."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
+        for child in set(multiprocessing.active_children()) - self._others:
+            child.terminate()
+            child.join()
 
 
 def prepare(schemes: Iterable[str]) -> None:
-    """Begin to load what the workers of `on_own_workers` will need for these places, beside what the caller does next."""
+    """Begin to load what the workers of `OwnWorkers` will need for these places, beside what the caller does next."""
     if not forks.offered():
         return
     known = names()

@@ -20,7 +20,7 @@ from manifests.receipt import Receipt
 from manifests.sums import sums_agree
 from manifests.verdict import Verdict, judge
 from portability.check import Check, CheckBatch, Checked, check
-from portability.engine import on_workers
+from portability.engine import Workers
 from portability.errors import EvidenceError, UsageError
 from portability.evidence import local_folder, open_evidence
 from portability.job import Level, Policy
@@ -300,7 +300,8 @@ def _run(
             stopped=lambda: False,
         )
 
-    on_workers(work, policy, (destination,), given=executor, progress=progress)
+    with Workers(policy, (destination,), given=executor, progress=progress) as workers:
+        workers.run(work)
 
 
 def _sums_problem(evidence: str, credentials: str | None) -> str:
