@@ -24,6 +24,7 @@ from connectors.s3.client import credentials, is_open, line
 from connectors.s3.errors import answered, unreached
 from connectors.s3.flows import Conversations, Flow
 from connectors.s3.uploads import Uploads
+from connectors.s3.vacancy import Vacancy
 from connectors.s3.wire import Answer, Line, Request, available, wire
 
 BULK = 4 << 20
@@ -48,6 +49,8 @@ class Bulk(Uploads):
     _signs_bodies = False
     _refused = 0
     _reads_tags = False
+    _honours: bool | None = None
+    """Whether the host refused to put an object of ours over itself; None: not tried yet."""
 
     @abstractmethod
     def _aside(self, what: str, operation: str, key: str, version: dict[str, Any]) -> dict[str, Any] | None: ...
@@ -66,6 +69,9 @@ class Bulk(Uploads):
         latest: bool,
         listed: Entry | None = None,
     ) -> Entry: ...
+
+    @abstractmethod
+    def _has_versions(self) -> bool: ...
 
     @staticmethod
     @abstractmethod
@@ -87,8 +93,9 @@ class Bulk(Uploads):
         lane = self._lane()
         if lane is None:
             return ((number, None) for number, _ in enumerate(items))
+        free = Vacancy(self._page, self._prefix)
         return Conversations[Entry | None](wire(), lane[0], width).results(
-            self._putting(entry, body) for entry, body in items
+            self._putting(entry, body, free) for entry, body in items
         )
 
     def _page(self, operation: str, **parameters: Any) -> bytes:
@@ -147,7 +154,7 @@ class Bulk(Uploads):
         found = yield from self._described(entry.key, answer, version, latest=entry.latest, listed=entry)
         return BulkRead(entry=found, body=answer.body) if found else None
 
-    def _putting(self, entry: Entry, body: bytes) -> Flow[Entry | None]:
+    def _putting(self, entry: Entry, body: bytes, free: Vacancy) -> Flow[Entry | None]:
         if entry.kind != "object" or len(body) > BULK or entry.size not in {None, len(body)}:
             return None
         if not self._takes(entry.key):
@@ -155,7 +162,8 @@ class Bulk(Uploads):
         headers = self._found[1].headers(to_put(entry))
         if headers is None:
             return None
-        if not self._settings.aws:  # others may ignore If-None-Match: looking first is all there is
+        # Others may ignore If-None-Match, always or for some keys: none is believed without having looked.
+        if not self._settings.aws and not (self._honours and self._conditions and free.has(entry.key)):
             answer = yield self._request("HEAD", entry.key, {}, [])
             if answer.status != 404 or answer.broken:
                 self._success("HeadObject", entry.key, answer)
@@ -168,6 +176,13 @@ class Bulk(Uploads):
         if not self._success("PutObject", entry.key, answer):
             return None
         made = answer.headers.get("x-amz-version-id", "null")
+        if self._honours is None and self._conditions and not self._settings.aws:
+            self._honours = False  # one of many flows tries
+            if made == "null" and not self._has_versions():
+                # The same bytes over our own object: no harm where the host obeys, and none where it does not.
+                again = yield self._request("PUT", entry.key, {}, [*headers, "Expect:"], body=body)
+                self._honours = again.status == 412 and not again.broken
+                made = again.headers.get("x-amz-version-id", made) if again.status == 200 else made
         version = {} if made == "null" else {"VersionId": made}
         answer = yield self._request("HEAD", entry.key, version, ["x-amz-checksum-mode: ENABLED"])
         wanted = tags_held(entry.tags)

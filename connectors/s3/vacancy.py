@@ -1,0 +1,81 @@
+"""Which keys are free, by one page of a listing for many keys instead of one question for each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
+
+from connectors.errors import ConnectorError
+from connectors.keys import key_bytes
+
+SECONDS = 5.0
+"""How long a page is believed: others may put something at any time, and only the host's own refusal is free of races."""
+_PAGE = 256
+_WORTH = 16
+"""Keys that a page must have answered for before another is asked: where a place is dense, single questions cost less."""
+
+
+class Vacancy:
+    """What pages say of the keys that are about to be put, in about their order.
+
+    A key is free only where a page covers it: one in the order of S3 that neither begins before nor breaks off. Anything
+    odd, and any error, answers nothing.
+    """
+
+    def __init__(self, fetch: Callable[..., bytes], root: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch, self._root, self._clock = fetch, root, clock
+        self._after, self._before, self._until = b"", b"", 0.0
+        self._taken: set[bytes] = set()
+        self._answered = _WORTH
+
+    def has(self, key: str) -> bool:
+        """Whether the key was seen to be free a moment ago. It is free for one asker only."""
+        full = key_bytes(self._root + key)
+        if not self._covers(full):
+            if self._answered < _WORTH:
+                return False
+            self._ask(self._root + key)
+            if not self._covers(full):
+                return False
+        if full in self._taken:
+            return False
+        self._taken.add(full)
+        self._answered += 1
+        return True
+
+    def _covers(self, full: bytes) -> bool:
+        return self._after < full and (not self._before or full < self._before) and self._clock() < self._until
+
+    def _ask(self, first: str) -> None:
+        self._answered, self._until = 0, 0.0
+        until = self._clock() + SECONDS
+        after = first[:-1]  # a beginning of the key stands before it
+        where = {"StartAfter": after} if after else {}
+        try:
+            found = _read(self._fetch("list_objects_v2", Prefix=self._root, EncodingType="url", MaxKeys=_PAGE, **where))
+        except (ConnectorError, ElementTree.ParseError):
+            return
+        if found is None:
+            return
+        keys, more = found
+        if all(one < other for one, other in zip([key_bytes(after), *keys], keys, strict=False)):
+            self._after, self._before = key_bytes(after), keys[-1] if more else b""
+            self._taken, self._until = set(keys), until
+
+
+def _read(data: bytes) -> tuple[list[bytes], bool] | None:
+    """The keys of a page, and whether more follow; None if it is anything but such a page."""
+    if b"<!" in data:  # a document type, which could hold entities
+        return None
+    page = ElementTree.fromstring(data)  # noqa: S314 - entities need a document type, which was just refused
+    if page.tag.rpartition("}")[2] != "ListBucketResult":
+        return None
+    texts = {element.tag.rpartition("}")[2]: element.text or "" for element in page}
+    read = unquote_plus if texts.get("EncodingType") == "url" else str
+    keys = [
+        key_bytes(read(key.text or "")) for item in page.iter() for key in item if key.tag.rpartition("}")[2] == "Key"
+    ]
+    more = texts.get("IsTruncated", "").strip().lower()
+    return (keys, more == "true") if more == "false" or (more == "true" and keys) else None
