@@ -218,7 +218,7 @@ class Preparer(Protocol):
     """A destination that can make its own place ready, and tidy it."""
 
     def prepare(self, keep: Collection[str] = ()) -> None:
-        """Create the root if it is missing and drop partial files, except those of the Multipart tokens in `keep`."""
+        """Create the root if it is missing (for its owner only) and drop partial files, except those of the Multipart tokens in `keep`."""
         ...
 
 

@@ -255,9 +255,13 @@ def archive_id(tag_list_sha256: str) -> str:
 
 def folder_name(practice: str, moment: datetime, identifier: str) -> str:
     """The name of an archive's folder: at most 60 characters of `A-Z a-z 0-9 -`."""
-    slug = re.sub("[^a-z0-9]+", "-", ascii_text(practice).lower()).strip("-")[:22].strip("-") or "practice"
     digits = identifier.removeprefix("urn:uuid:")[:8]
-    return f"portability-{slug}-{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digits}"
+    return f"portability-{slug(practice)}-{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digits}"
+
+
+def slug(practice: str) -> str:
+    """The practice in an archive's name, and the series that all its archives belong to."""
+    return re.sub("[^a-z0-9]+", "-", ascii_text(practice).lower()).strip("-")[:22].strip("-") or "practice"
 
 
 def _lines(data: bytes, encoding: str) -> list[str]:

@@ -101,8 +101,11 @@ def _local(folder: Path, name: str) -> Iterator[BinaryIO]:
             hint="run the same migrate command again to finish it",
         )
     if not folder.exists():
-        raise PlaceError(f"{folder} does not exist", hint="name the evidence folder that the migration wrote")
-    raise EvidenceError(f"{folder} holds no {name}", hint="name the evidence folder that the migration wrote")
+        raise PlaceError(f"{folder} does not exist", hint="name an archive, or the evidence folder of a migration")
+    raise EvidenceError(
+        f"{folder} is neither an archive nor the evidence of a migration: it holds no bagit.txt and no {name}",
+        hint="name the archive's own folder, or the evidence folder that the migration wrote",
+    )
 
 
 @contextmanager

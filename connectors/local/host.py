@@ -215,7 +215,7 @@ class Local:
 
     def prepare(self, keep: Collection[str] = ()) -> None:
         with translated(self.uri, None):
-            Path(self._path).mkdir(parents=True, exist_ok=True)
+            Path(self._path).mkdir(mode=0o700, parents=True, exist_ok=True)  # names are health data too
             with self._root() as root:
                 try:
                     partials = root.descend([PARTIAL_FOLDER])

@@ -163,7 +163,7 @@ class Sftp(Writing):
 
     def prepare(self, keep: Collection[str] = ()) -> None:
         with self._at(None) as remote:
-            remote.make_folder(remote.root)
+            remote.make_folder(remote.root, mode=0o700)  # names are health data too
             for name in map(key_text, remote.partials()):
                 if name not in keep:
                     remote.do(sftp.REMOVE, remote.partial(name))

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from manifests.header import Header
 from manifests.manifest import Summary
 from portability import __version__
 from portability.archive import encryption, page, profile
+from portability.archive.place import PRIVATE
 from portability.archive.timestamp import stamp
 from portability.errors import EvidenceError, PlaceError, RefusedError
 from portability.job import Job
@@ -304,7 +304,7 @@ def _bag_info(terms: Terms, ledger: Ledger, summary: Summary) -> bytes:
             ("Source-Organization", terms.practice),
             ("Bagging-Date", summary.header.created[:10]),
             ("External-Identifier", terms.identifier),
-            ("Bag-Group-Identifier", bagit.folder_name(terms.practice, datetime.now(UTC), "0").split("-")[1]),
+            ("Bag-Group-Identifier", bagit.slug(terms.practice)),
             ("Bag-Software-Agent", f"portability {__version__}"),
             ("Payload-Oxum", f"{octets}.{files}"),
         ]
@@ -325,7 +325,7 @@ def _publish(host: Any, staging: Path, name: str) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         try:
-            host.put(Entry(key=name, size=size), _File(file))
+            host.put(Entry(key=name, size=size, posix=PRIVATE), _File(file))
         except AlreadyExistsError:
             pass  # a killed run put it, or somebody else did: the next lines tell
     body = host.open(host.stat(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import uuid
 from collections.abc import Callable
@@ -275,14 +276,22 @@ def _next_step(outcome: Outcome, shown: str, changed: int, asked: Export) -> str
         things = "1 thing" if changed == 1 else f"{changed:,} things"
         return f"{things} at the source changed after the census: export once more when it is quiet"
     if not outcome.proven:
-        return f"look at why: portability verify {shown}"
+        return f"look at why: {_verify(shown, asked)}"
     kept = "the root value and the fingerprint" if asked.signer else "the root value"
-    step = f"keep {kept} on paper; check at any time with: portability verify {shown}"
-    base = asked.delta_from
-    if base is None:
+    step = f"keep {kept} on paper; check at any time with: {_verify(shown, asked)}"
+    if asked.delta_from is None:
         return step
-    full = base.path if base.scheme == "file" else base.url
-    return f"{step} --base {full}\n    this archive is complete only together with that one: keep both"
+    return f"{step}\n    this archive is complete only together with that one: keep both"
+
+
+def _verify(shown: str, asked: Export) -> str:
+    """The command that checks the archive, as a shell takes it."""
+    words = ["portability", "verify", shown]
+    if base := asked.delta_from:
+        words += ["--base", base.path if base.scheme == "file" else base.url]
+    if asked.to.scheme != "file" and asked.to.credentials:
+        words += ["--evidence-credentials", asked.to.credentials]
+    return shlex.join(words)
 
 
 def practice(asked: Export) -> str:

@@ -17,6 +17,7 @@ from connectors import (
     Location,
     Multipart,
     NotFoundError,
+    Posix,
     Preparer,
     Space,
     Stream,
@@ -46,6 +47,8 @@ READ_OPTIONS = {
     "archive-base": "url of the full archive that a delta refers to",
 }
 MANIFEST = "metadata/manifest.jsonl"
+PRIVATE = Posix(mode=0o600)
+"""What every file of an archive is asked to be, where files have modes."""
 
 
 def outer(inner: Location, **options: str) -> Location:
@@ -139,7 +142,7 @@ class ArchiveWriter:
             return self._as_asked(entry, stored.size)
         with encryption.encrypted(body, self._recipients) as sealed:
             # Two ciphertexts of one plaintext differ: what a killed run left there is written again.
-            self._host.put(Entry(key=entry.key), sealed, replace=True)
+            self._host.put(Entry(key=entry.key, posix=PRIVATE), sealed, replace=True)
         return self._as_asked(entry, sealed.plain_count, {"size": sealed.count, "sha256": sealed.sha256})
 
     def prepare(self, keep: Collection[str] = ()) -> None:
@@ -183,7 +186,7 @@ class _WriterWithParts(ArchiveWriter):
 
 
 def _bare(entry: Entry) -> Entry:
-    return Entry(key=entry.key, size=entry.size, modified=entry.modified)
+    return Entry(key=entry.key, size=entry.size, modified=entry.modified, posix=PRIVATE)
 
 
 class _Named:

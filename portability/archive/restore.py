@@ -160,7 +160,7 @@ def _unpacked(archive: Location, evidence: Path) -> Location | None:
         return None
     with PackedTree(file) as tree:
         name = tree.name
-    folder = evidence / "unpacked"
+    folder = (evidence / "unpacked").absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -174,6 +174,11 @@ def _unpacked(archive: Location, evidence: Path) -> Location | None:
 
 def _refuse_unless_intact(result: VerifierResult, identity: str | None, base: Location | None) -> None:
     if result.mode != "archive":
+        if not result.counts.payload_listed and not result.counts.tag_listed:
+            raise EvidenceError(
+                "that is no archive: there is no list of checksums",
+                hint="name the folder that holds bagit.txt, or a tar or zip of it",
+            )
         raise EvidenceError(
             "a bag of another program says nothing about keys and attributes: there is nothing to restore by",
             hint="its files are under data/; move them with: portability migrate",

@@ -64,7 +64,7 @@ def stamp(url: str, message: bytes, *, timeout: float = 30.0) -> Stamp:
             reply: bytes = answer.read(_LONGEST)
     except (urllib.error.URLError, OSError) as error:
         raise PlaceError(
-            f"the time-stamping authority {urlsplit(url).hostname} does not answer: {error}",
+            f"the time-stamping authority {urlsplit(url).hostname} does not answer: {getattr(error, 'reason', error)}",
             hint="run the same command again later, or leave the time stamp out",
         ) from error
     told = read(reply, message)

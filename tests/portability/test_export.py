@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -193,6 +194,42 @@ def test_readme_names_the_fingerprint_the_root_and_how_long_the_longest_path_is(
     assert Key.public.fingerprint in text
     assert result.summary.root in text
     assert str(len(f"{archive.name}/data/files/dossier/lettre.txt")) in text
+
+
+def test_two_practices_whose_names_begin_alike_are_two_series(tmp_path: Path) -> None:
+    source = a_folder(tmp_path / "practice")
+    one, other = (an_archive(source, tmp_path / "exports", practice=f"Cabinet {name}") for name in ("Nord", "Sud"))
+
+    series = [
+        (archive / "bag-info.txt").read_text().split("Bag-Group-Identifier: ")[1].split("\n")[0]
+        for archive in (one, other)
+    ]
+
+    assert series == ["cabinet-nord", "cabinet-sud"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no modes there")
+@pytest.mark.parametrize("kind", ["local", "sftp"])
+def test_an_archive_is_for_its_owners_eyes_only(kind: str, sshd: servers.SftpServer, tmp_path: Path) -> None:
+    to: Location | Path = tmp_path / "exports"
+    folder = tmp_path / "exports"
+    if kind == "sftp":
+        to = sshd.place()
+        folder = sshd.on_disk(to)
+
+    an_export(a_folder(tmp_path / "practice"), to, work=tmp_path / "work")
+
+    archive = next(folder.glob("portability-*"))
+    assert archive.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in archive.rglob("*") if path.is_file()} == {0o600}
+
+
+def test_the_command_that_checks_an_archive_at_a_host_can_be_pasted(moto: servers.S3Server, tmp_path: Path) -> None:
+    outcome = an_export(a_folder(tmp_path / "practice"), moto.place(), work=tmp_path / "work")
+
+    told = shlex.split(outcome.next_step.partition("with: ")[2])
+
+    assert told[:4] == ["portability", "verify", outcome.destination, "--evidence-credentials"]
 
 
 def test_no_description_file_tells_where_on_this_machine_the_export_ran(tmp_path: Path, moto: servers.S3Server) -> None:

@@ -94,6 +94,16 @@ def test_a_packed_archive_is_unpacked_checked_and_restored(tmp_path: Path, form:
     assert not (tmp_path / "restore" / "unpacked").exists()
 
 
+def test_a_packed_archive_is_restored_with_evidence_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = an_archive(a_folder(tmp_path / "practice"), tmp_path / "exports", form="tar")
+    monkeypatch.chdir(tmp_path)
+
+    assert bring_back(archive.with_name(f"{archive.name}.tar"), Location.parse("./home"), Path("restore-it")).proven
+    assert content(Location.parse("./home")) == {"a.txt": b"a", "b/c.txt": b"c"}
+
+
 def test_names_that_the_destination_cannot_hold_are_lines_not_other_names(
     moto: servers.S3Server, tmp_path: Path
 ) -> None:
@@ -171,7 +181,7 @@ def test_what_is_no_archive_says_so(tmp_path: Path) -> None:
     home = Location.parse(str(tmp_path / "home"))
     with pytest.raises(PlaceError, match="nothing there"):
         bring_back(tmp_path / "absent", home, tmp_path / "restore")
-    with pytest.raises(EvidenceError):
+    with pytest.raises(EvidenceError, match="no archive: there is no list of checksums"):
         bring_back(Path(photos.path), home, tmp_path / "restore")
     (tmp_path / "words.txt").write_text("words")
     with pytest.raises(EvidenceError, match="neither a tar nor a zip"):

@@ -46,7 +46,7 @@ def readme(facts: Facts) -> bytes:
     """README.txt, in French and then in English."""
     given = {
         "practice": _plain(facts.practice),
-        "created": facts.created,
+        "created": f"{facts.created[:10]} {facts.created[11:16]} UTC",
         "files": str(facts.files),
         "fingerprint": facts.fingerprint or "",
         "root": facts.root,
