@@ -17,7 +17,7 @@ from manifests import bagit
 from portability.archive.verifier_findings import Findings
 from portability.archive.verifier_hashing import Run
 from portability.archive.verifier_match import Listed, in_runs
-from portability.archive.verifier_names import PLAIN, Folds, broken_name, is_doubtful, merged
+from portability.archive.verifier_names import PLAIN, Folds, broken_name, merged
 from portability.archive.verifier_tree import Tree
 
 ALGORITHMS = ("sha256", "sha512")
@@ -40,7 +40,8 @@ _TOGETHER = 1000
 _RUN = 200
 """Files of one folder that are looked at together."""
 
-_PLAIN_LINE = re.compile(rf"^([0-9a-f]{{64}})  (data(?:/{PLAIN})++)\n", re.MULTILINE)
+_PLAIN_LINES = re.compile(rf"(?:.{{64}}  data(?:/{PLAIN})++\n)++")
+_HEX = b"0123456789abcdef"
 _Labelled = tuple[str, tuple[str, ...], str]
 """Path, algorithms, digests."""
 
@@ -181,11 +182,14 @@ def _plain_block(data: bytes, last: bytes) -> _Block | None:
         text = data.decode()
     except UnicodeDecodeError:
         return None
-    found = _PLAIN_LINE.findall(text)
-    # Each match is a whole line: is each line a match?
-    if len(found) != data.count(b"\n") or not data.endswith(b"\n") or is_doubtful(text):
+    if _PLAIN_LINES.fullmatch(text) is None:
         return None
-    digests, paths = map(list, zip(*found, strict=True))
+    lines = text.split("\n")
+    lines.pop()
+    digests = [line[:64] for line in lines]
+    if "".join(digests).encode().translate(None, _HEX):
+        return None
+    paths = [line[66:] for line in lines]
     if paths[0].encode() <= last[66:-1] or not all(map(lt, paths, islice(paths, 1, None))):
         return None
     return _Block(paths, digests, data, plain=True)

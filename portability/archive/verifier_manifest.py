@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import sys
 from array import array
@@ -40,15 +41,16 @@ class Marks:
     """
 
     def __init__(self) -> None:
-        self._secret = secrets.token_hex(8).encode()
+        self._secret = b"" if _HASH_IS_STRONG and _HASH_IS_KEYED else secrets.token_hex(8).encode()
 
     def of(self, lines: bytes) -> array[int]:
         """The mark of each of these lines."""
         if not lines:
             return array("q")
-        secret = self._secret
-        keyed = (secret + lines[:-1].replace(b"\n", b"\n" + secret)).split(b"\n")
-        return array("q", map(hash if _HASH_IS_STRONG else _blake, keyed))
+        lines = lines[:-1]
+        if secret := self._secret:
+            lines = secret + lines.replace(b"\n", b"\n" + secret)
+        return array("q", map(hash if _HASH_IS_STRONG else _blake, lines.split(b"\n")))
 
 
 _HASH_IS_STRONG = sys.hash_info.algorithm.startswith("siphash") and (sys.hash_info.width, sys.hash_info.cutoff) == (
@@ -56,6 +58,8 @@ _HASH_IS_STRONG = sys.hash_info.algorithm.startswith("siphash") and (sys.hash_in
     0,
 )
 """Python's own hash of bytes is SipHash nearly everywhere, and ten times as fast as any other."""
+_HASH_IS_KEYED = os.environ.get("PYTHONHASHSEED", "random") == "random"
+"""By a secret of this process, unless whoever started it chose one."""
 
 
 def _blake(line: bytes) -> int:

@@ -13,14 +13,15 @@ from itertools import pairwise
 from manifests.bagit import Severity
 from manifests.names import broken_rule, fold
 
-PLAIN = r"[A-Za-z0-9À-ÖØ-öø-ÿ _.,=()'+-]{1,99}+"
-"""Segments that keep S1 to S9 unless `is_doubtful`: most of them. None of these characters composes with another."""
+# Not at the beginning: blanks and dots, devices, what file managers leave, our own folder. Not at the end: blanks and dots.
+_DOUBTFUL = (
+    r"[ .]|(?:[Cc][Oo](?:[Nn]|[Mm][0-9])|[Pp][Rr][Nn]|[Aa][Uu][Xx]|[Nn][Uu][Ll]|[Ll][Pp][Tt][0-9]) *+(?:[./\n]|\Z)"
+    r"|[TtEe][Hh][A-Za-z]*+[.][Dd][Bb]|[Dd][Ee][Ss][Kk][Tt][Oo][Pp][.]|[Ss][Yy][Ss][Tt][Ee][Mm] |_[Ll][Oo][Nn][Gg]|__"
+)
+PLAIN = rf"(?!{_DOUBTFUL})[A-Za-z0-9À-ÖØ-öø-ÿ _.,=()'+-]{{1,99}}+(?<![ .])"
+"""Segments that keep S1 to S9, most of those there are. None of these characters composes with another."""
 
 _PLAIN = re.compile(PLAIN)
-_DOUBTFUL = re.compile(  # blanks and dots at the beginning, devices, what file managers leave, our own folder
-    "/(?:[ .]|(?:[Cc][Oo](?:[Nn]|[Mm][0-9])|[Pp][Rr][Nn]|[Aa][Uu][Xx]|[Nn][Uu][Ll]|[Ll][Pp][Tt][0-9])[ ]*[./\n]"
-    "|[TtEe][Hh][A-Za-z]*[.][Dd][Bb]|[Dd][Ee][Ss][Kk][Tt][Oo][Pp][.]|[Ss][Yy][Ss][Tt][Ee][Mm] |_[Ll][Oo][Nn][Gg]|__)"
-)
 _PART = 250_000
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
@@ -35,16 +36,10 @@ def nfc(path: str) -> str:
     return unicodedata.normalize("NFC", path)
 
 
-def is_doubtful(lines: str) -> bool:
-    """Whether some plain segment of the paths in these lines may break a rule all the same."""
-    endings = (" /", "./", " \n", ".\n")
-    return any(ending in lines for ending in endings) or _DOUBTFUL.search(lines) is not None
-
-
 def broken_name(path: str) -> tuple[str, Severity] | None:
     """The first of S1 to S9 that a path below data/ breaks, and how bad that is."""
     folder, _, name = path.rpartition("/")
-    if (_PLAIN.fullmatch(name) is None or is_doubtful(f"/{name}\n")) and (rule := _broken(name)):
+    if _PLAIN.fullmatch(name) is None and (rule := _broken(name)):
         return rule
     return _broken_folder(folder)
 
