@@ -19,6 +19,7 @@ from connectors.errors import (
 from connectors.location import Location
 from connectors.protocols import (
     BulkDestination,
+    BulkForeseer,
     BulkRead,
     BulkSource,
     Capabilities,
@@ -41,6 +42,7 @@ from connectors.registry import connect, names, schemes
 __all__ = [
     "AlreadyExistsError",
     "BulkDestination",
+    "BulkForeseer",
     "BulkRead",
     "BulkSource",
     "Capabilities",

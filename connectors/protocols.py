@@ -207,6 +207,21 @@ class BulkDestination(Protocol):
 
 
 @runtime_checkable
+class BulkForeseer(Protocol):
+    """A BulkDestination that learns what its host makes of attributes."""
+
+    def put_many_foreseen(
+        self, items: Iterable[tuple[Entry, bytes]], width: int
+    ) -> Iterator[tuple[int, Entry | ConnectorError | None]]:
+        """As `put_many`, for a caller who reads every object back and compares what the host then says of it.
+
+        Where the host has shown what it makes of the very same attributes, it need not be asked once more: the entry may
+        be what it would say, without digests and time.
+        """
+        ...
+
+
+@runtime_checkable
 class Eraser(Protocol):
     def delete(self, key: str) -> None:
         """Remove the current thing; NotFoundError if there is none. On a versioned host this makes a delete marker."""

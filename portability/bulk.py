@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from connectors import (
     BulkDestination,
+    BulkForeseer,
     BulkRead,
     BulkSource,
     ConnectorError,
@@ -123,6 +124,8 @@ class _Bulk:
 
     def _put(self, items: Iterable[tuple[Entry, bytes]]) -> Iterator[tuple[int, Entry | ConnectorError | None]]:
         if isinstance(self._destination, BulkDestination) and self._destination.bulk_bytes:
+            if self._batch.work.read_back and isinstance(self._destination, BulkForeseer):
+                return self._destination.put_many_foreseen(items, self._width(self._destination))
             return self._destination.put_many(items, self._width(self._destination))
         return _ahead(self._put_one, items, self._width(self._destination))
 

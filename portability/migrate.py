@@ -312,7 +312,13 @@ class _Run:
 
 def _rules(job: Job, workers: int) -> Work:
     policy = job.policy
-    return Work(retries=policy.retries, connections=policy.connections, shares=workers, bandwidth=policy.bandwidth)
+    return Work(
+        retries=policy.retries,
+        connections=policy.connections,
+        shares=workers,
+        bandwidth=policy.bandwidth,
+        read_back=job.demands == "read",
+    )
 
 
 def _next_step(outcome: Outcome, ledger: Ledger) -> str:

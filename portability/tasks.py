@@ -95,6 +95,8 @@ class Work:
     """Operations at once that are tried now, within what the hosts bear; None: what they like."""
     shares: int = 1
     """Worker processes that share the hosts' connections and the bandwidth."""
+    read_back: bool = False
+    """Every object that is put will be read back, and what the host then says of it compared."""
     bandwidth: Timetable = field(default_factory=Timetable)
     pause: float = 0.5
     """Seconds before the second try; doubled for each further one, with jitter, at most 30."""

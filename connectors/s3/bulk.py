@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -23,6 +24,7 @@ from connectors.s3.attributes import bare_etag, grants, same_etag, tags_held, to
 from connectors.s3.client import credentials, is_open, line
 from connectors.s3.errors import answered, unreached
 from connectors.s3.flows import Conversations, Flow
+from connectors.s3.kept import Kept
 from connectors.s3.uploads import Uploads
 from connectors.s3.vacancy import Vacancy
 from connectors.s3.wire import Answer, Line, Request, available, wire
@@ -51,6 +53,10 @@ class Bulk(Uploads):
     _reads_tags = False
     _honours: bool | None = None
     """Whether the host refused to put an object of ours over itself; None: not tried yet."""
+
+    @cached_property
+    def _kept(self) -> Kept:
+        return Kept()
 
     @abstractmethod
     def _aside(self, what: str, operation: str, key: str, version: dict[str, Any]) -> dict[str, Any] | None: ...
@@ -90,12 +96,22 @@ class Bulk(Uploads):
     def put_many(
         self, items: Iterable[tuple[Entry, bytes]], width: int
     ) -> Iterator[tuple[int, Entry | ConnectorError | None]]:
+        return self._put_all(items, width, None)
+
+    def put_many_foreseen(
+        self, items: Iterable[tuple[Entry, bytes]], width: int
+    ) -> Iterator[tuple[int, Entry | ConnectorError | None]]:
+        return self._put_all(items, width, self._kept)
+
+    def _put_all(
+        self, items: Iterable[tuple[Entry, bytes]], width: int, kept: Kept | None
+    ) -> Iterator[tuple[int, Entry | ConnectorError | None]]:
         lane = self._lane()
         if lane is None:
             return ((number, None) for number, _ in enumerate(items))
         free = Vacancy(self._page, self._prefix)
         return Conversations[Entry | None](wire(), lane[0], width).results(
-            self._putting(entry, body, free) for entry, body in items
+            self._putting(entry, body, free, kept) for entry, body in items
         )
 
     def _page(self, operation: str, **parameters: Any) -> bytes:
@@ -154,7 +170,7 @@ class Bulk(Uploads):
         found = yield from self._described(entry.key, answer, version, latest=entry.latest, listed=entry)
         return BulkRead(entry=found, body=answer.body) if found else None
 
-    def _putting(self, entry: Entry, body: bytes, free: Vacancy) -> Flow[Entry | None]:
+    def _putting(self, entry: Entry, body: bytes, free: Vacancy, kept: Kept | None) -> Flow[Entry | None]:
         if entry.kind != "object" or len(body) > BULK or entry.size not in {None, len(body)}:
             return None
         if not self._takes(entry.key):
@@ -184,6 +200,8 @@ class Bulk(Uploads):
                 self._honours = again.status == 412 and not again.broken
                 made = again.headers.get("x-amz-version-id", made) if again.status == 200 else made
         version = {} if made == "null" else {"VersionId": made}
+        if kept and (foreseen := kept.foreseen(entry, len(body), version.get("VersionId"))):
+            return foreseen
         answer = yield self._request("HEAD", entry.key, version, ["x-amz-checksum-mode: ENABLED"])
         wanted = tags_held(entry.tags)
         found = None
@@ -191,6 +209,8 @@ class Bulk(Uploads):
             found = yield from self._described(entry.key, answer, version, latest=True, untagged=not wanted)
         if found is None or ("tags" not in self._unread and found.tags != wanted):
             return self._stored(entry, version)
+        if kept and found.size == len(body):
+            kept.learn(entry, found)
         return found
 
     def _described(
