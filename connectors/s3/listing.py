@@ -21,6 +21,7 @@ _TEXTS = ("Key", "LastModified", "ETag", "Size", "StorageClass", "VersionId", "I
 """What is read of an item."""
 _PLAIN = re.compile(rb"\s*<(?:\?xml(?![^>]*encoding\s*=\s*[\"'](?!utf-8[\"']))|[A-Za-z])", re.IGNORECASE)
 """How a page in UTF-8 begins."""
+_TAIL = 16 << 10
 _TAG = re.compile(r"<(/?)(\w+)>([^<&]*)")
 Fetch = Callable[..., bytes]
 """(operation, **parameters) -> the page as the host sent it."""
@@ -85,9 +86,10 @@ def read_page(data: bytes, host: str) -> Page:
     """Parse one page. UnavailableError if it is cut, CorruptedError if it is no listing."""
     first = _FIRST.search(data)
     if first:
-        end = max(data.rfind(f"</{name}>".encode()) + len(name) + 3 for name in _ITEMS)
+        # What comes after the last item is short.
+        end = max(data.rfind(f"</{name}>".encode(), -_TAIL) + len(name) + 3 for name in _ITEMS)
         rows = _rows(data[first.start() : end])
-        if rows is not None:
+        if rows:
             page = _parsed(data[: first.start()] + data[end:], host)
             page.rows = rows
             return page
@@ -216,7 +218,7 @@ def _pages(
             if where:  # the host writes the next page while this one is used
                 coming = beside.submit(fetch, operation, Prefix=root + prefix, EncodingType="url", **where)
             entries = _entries(page, root, prefix, host)
-            for entry in arrange(entries) if arrange else entries:
+            for entry in arrange([*entries]) if arrange else entries:
                 # The empty object named like the root itself is how consoles show the folder that this place is.
                 if entry.key or entry.size:
                     yield entry
@@ -263,10 +265,9 @@ def _after_version(page: Page) -> dict[str, str]:
     return where
 
 
-def _entries(page: Page, root: str, prefix: str, host: str) -> list[Entry]:
+def _entries(page: Page, root: str, prefix: str, host: str) -> Iterator[Entry]:
     within, skipped = root + prefix, len(root)
     encoded = page.facts.get("EncodingType") == "url"
-    entries: list[Entry] = []
     try:
         for tag, text, modified, etag, size, storage_class, version, latest in page.rows:
             key = page.key(text) if encoded and ("%" in text or "+" in text) else text
@@ -278,21 +279,18 @@ def _entries(page: Page, root: str, prefix: str, host: str) -> list[Entry]:
                 when = when.replace(tzinfo=UTC)
             if not text or not (marker or size.isdecimal()):
                 raise _incomplete(host, "no key, or no size")
-            entries.append(
-                listed(
-                    key[skipped:],
-                    None if marker else int(size),
-                    when,
-                    {"etag": etag} if etag else {},
-                    storage_class or None,
-                    version or None,
-                    latest in {"true", ""},
-                    "delete_marker" if marker else "object",
-                )
+            yield listed(
+                key[skipped:],
+                None if marker else int(size),
+                when,
+                {"etag": etag} if etag else {},
+                storage_class or None,
+                version or None,
+                latest in {"true", ""},
+                "delete_marker" if marker else "object",
             )
     except ValueError as error:
         raise _incomplete(host, repr(error)[:200]) from error
-    return entries
 
 
 def _incomplete(host: str, cause: str) -> CorruptedError:

@@ -84,6 +84,12 @@ def test_any_other_form_is_left_to_the_parser(odd):
     assert _rows(odd.encode()) is None
 
 
+def test_much_after_the_last_item_is_read_too():
+    page = read_page(whole(f"<Contents>{ITEM}</Contents>", f"<Prefix>{'x' * 40_000}</Prefix>"), "h")
+    assert len(page.facts["Prefix"]) == 40_000
+    assert page.rows == [ROW]
+
+
 @pytest.mark.parametrize("size", ["", "-1", "1_0", " 1", "x"])
 def test_a_size_that_is_no_number_is_refused(size):
     from connectors.s3 import listing
