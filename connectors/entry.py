@@ -157,7 +157,8 @@ def to_json(entry: Entry) -> str:
     if entry.storage_class is not None:
         text.append(f'"storage_class": {_quoted(entry.storage_class)}')
     if entry.modified is not None:
-        text.append(f'"modified": "{entry.modified.astimezone(UTC).isoformat()}"')
+        modified = entry.modified if entry.modified.tzinfo is UTC else entry.modified.astimezone(UTC)
+        text.append(f'"modified": "{modified.isoformat()}"')
     if not entry.latest:
         text.append('"latest": false')
     if entry.kind != "object":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from connectors import Entry
-from connectors.entry import from_dict, to_dict
+from connectors.entry import from_dict, to_json
 from connectors.keys import key_text
 from portability.fidelity import Loss
 
@@ -128,7 +129,7 @@ _KEY, _PATH, _FACTS, _OVERLAY, _LOSSES = map(COLUMNS.index, ("key", "path", "fac
 
 def dump(entry: Entry) -> str:
     """The entry as the ledger keeps it (ASCII, odd bytes escaped)."""
-    return json.dumps(to_dict(entry))
+    return to_json(entry)
 
 
 def entry_of(text: str) -> Entry:
@@ -142,4 +143,14 @@ def mark(entry: Entry) -> str:
     when = entry.posix.mtime_ns if entry.posix and entry.posix.mtime_ns is not None else entry.modified
     if entry.kind == "directory":
         when = None  # a folder's time changes with things beside it that come and go
-    return json.dumps([entry.kind, entry.size, entry.version, dict(sorted(entry.digests.items())), str(when), target])
+    digests = sorted(entry.digests.items()) if len(entry.digests) > 1 else entry.digests.items()
+    # Half of all that a listing is worth is spent here: json.dumps of a list says the same at three times the cost.
+    told = ", ".join([f"{_quoted(name)}: {_quoted(value)}" for name, value in digests])
+    return (
+        f"[{_quoted(entry.kind)}, {_or_null(entry.size)}, {_or_null(entry.version)}, {{{told}}}, {_quoted(str(when))}, "
+        f"{_or_null(target)}]"
+    )
+
+
+def _or_null(value: str | int | None) -> str:
+    return "null" if value is None else _quoted(value) if isinstance(value, str) else str(value)

@@ -303,3 +303,28 @@ def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
         Ledger(tmp_path)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT name FROM sqlite_master").fetchall() == [("patients",)]
+
+
+MOMENTS = st.none() | st.datetimes(timezones=st.just(UTC))
+DIGESTS = st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3)
+POSIX = st.none() | st.builds(Posix, mtime_ns=st.none() | st.integers(0), target=st.none() | KEYS)
+
+
+@given(
+    st.builds(
+        Entry,
+        key=KEYS,
+        size=st.none() | st.integers(0),
+        version=st.none() | KEYS,
+        kind=st.sampled_from(["object", "directory", "link"]),
+        modified=MOMENTS,
+        digests=DIGESTS,
+        posix=POSIX,
+    )
+)
+def test_a_mark_is_written_as_ledgers_had_it_always(entry: Entry) -> None:
+    when = entry.posix.mtime_ns if entry.posix and entry.posix.mtime_ns is not None else entry.modified
+    told = str(None if entry.kind == "directory" else when)
+    target = entry.posix.target if entry.posix else None
+    digests = dict(sorted(entry.digests.items()))
+    assert mark(entry) == json.dumps([entry.kind, entry.size, entry.version, digests, told, target])
