@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from manifests.canonical import time_of, time_text
 from manifests.census import Census
@@ -18,7 +21,7 @@ from portability.errors import EvidenceError, PlaceError
 from portability.job import Job
 from portability.ledger import Ledger
 from portability.progress import Progress
-from portability.receipts import receipt
+from portability.receipts import line_of
 
 MANIFEST = "manifest.jsonl"
 SUMS = "SHA256SUMS"
@@ -26,21 +29,23 @@ FILES = (MANIFEST, "checkpoint.txt", SUMS, "provenance.json")
 """The evidence folder of a migration (archive-format.md 3.10)."""
 
 
-def seal(job: Job, ledger: Ledger, progress: Progress) -> Summary:
+def seal(job: Job, ledger: Ledger, progress: Progress, *, archive: str = "") -> Summary:
     """Write the evidence and read it back. A manifest that an interrupted run has sealed already is taken as it is.
+    `archive`: the identifier (urn:uuid) of the one that is restored; where it lies on this machine is nobody's business.
 
     EvidenceError if the folder holds another run's manifest or what was written reads back differently.
     """
     folder = job.evidence
     path = folder / MANIFEST
-    kind = "restore" if job.source.scheme.startswith("archive+") else "transfer"
     progress.phase("seal", ledger.count("state = 'moved'"))
     try:
-        if not path.exists():
-            write_manifest(path, header(job, ledger, destination=job.destination.url), ledger, progress)
-        summary = _read_back_into_sums(path, folder / SUMS, ledger)
+        if path.exists():
+            summary = _taken_as_it_is(path, folder / SUMS, ledger)
+        else:
+            first = header(job, ledger, source=archive, destination=job.destination.url)
+            summary = _write(path, folder / SUMS, first, ledger, progress)
         _once(folder / "checkpoint.txt", summary.checkpoint.to_bytes())
-        _once(folder / "provenance.json", events(job, ledger, summary, kind=kind))
+        _once(folder / "provenance.json", _events(job, ledger, summary, archive))
     except OSError as error:
         raise PlaceError(
             f"the evidence cannot be written to {folder}: {error.strerror or error}",
@@ -50,11 +55,11 @@ def seal(job: Job, ledger: Ledger, progress: Progress) -> Summary:
     return summary
 
 
-def header(job: Job, ledger: Ledger, *, destination: str, names: str | None = None) -> Header:
+def header(job: Job, ledger: Ledger, *, destination: str, source: str = "", names: str | None = None) -> Header:
     """The first line of the manifest of this run."""
     return Header(
         job=ledger.get("job"),
-        source=job.source.url,
+        source=source or job.source.url,
         destination=destination,
         names=names,
         created=time_text(datetime.now(UTC)),
@@ -67,19 +72,27 @@ def header(job: Job, ledger: Ledger, *, destination: str, names: str | None = No
     )
 
 
-def write_manifest(path: Path, first: Header, ledger: Ledger, progress: Progress) -> None:
+def write_manifest(path: Path, first: Header, ledger: Ledger, progress: Progress) -> Summary:
     """Stream the receipts of a ledger into a sealed manifest."""
     with ManifestWriter(path, first) as writer:
-        # A line without evidence, or a large object that could not be read back, has no receipt: the count then tells.
-        for thing in ledger.things(
-            "state = 'moved' AND evidence != 'none' AND (kind != 'object' OR action = 'skip' OR sha256 IS NOT NULL)"
-        ):
-            try:
-                writer.add(receipt(thing))
-            except FormatError as error:
-                raise EvidenceError(f"a receipt cannot be written: {error}") from error
-            progress.step(1)
-        writer.seal()
+        for _ in _lines(writer, ledger, progress):
+            pass
+        return writer.seal()
+
+
+def _lines(writer: ManifestWriter, ledger: Ledger, progress: Progress) -> Iterator[dict[str, Any]]:
+    """The receipts of a ledger, each when it is written."""
+    # A line without evidence, or a large object that could not be read back, has no receipt: the count then tells.
+    for thing in ledger.things(
+        "state = 'moved' AND evidence != 'none' AND (kind != 'object' OR action = 'skip' OR sha256 IS NOT NULL)"
+    ):
+        line = line_of(thing)
+        try:
+            writer.add_line(line)
+        except FormatError as error:
+            raise EvidenceError(f"a receipt cannot be written: {error}") from error
+        yield line
+        progress.step(1)
 
 
 def read_back(path: Path) -> Summary:
@@ -88,8 +101,21 @@ def read_back(path: Path) -> Summary:
         return read_manifest(stream, str(path))
 
 
-def _read_back_into_sums(path: Path, sums: Path, ledger: Ledger) -> Summary:
-    """What the sealed manifest says; SHA256SUMS, if it is not there yet, is written from the very lines that were read back."""
+def _write(path: Path, sums: Path, first: Header, ledger: Ledger, progress: Progress) -> Summary:
+    """The manifest, and SHA256SUMS from the very lines that were written, once they were read back the same."""
+    part = sums.with_name(f"{sums.name}.part")
+    with ManifestWriter(path, first) as writer, create_private(part) as out:
+        left_out = write_sums(_lines(writer, ledger, progress), out)
+        written = writer.seal()
+        if read_back(path) != written:
+            raise EvidenceError(f"{path} reads back differently from what was written", hint="is the disk sound?")
+        publish(out, part, sums)
+    ledger.set("sums_left_out", str(left_out))
+    return written
+
+
+def _taken_as_it_is(path: Path, sums: Path, ledger: Ledger) -> Summary:
+    """What the manifest of an interrupted run says; SHA256SUMS, if that run left none, is written from what is read."""
     with path.open("rb") as stream, ExitStack() as stack:
         reader = ManifestReader(stream, str(path))
         if reader.header.job != ledger.get("job"):
@@ -114,11 +140,17 @@ def _once(path: Path, data: bytes) -> None:
         write_private(path, data)
 
 
-def events(job: Job, ledger: Ledger, summary: Summary, *, kind: str) -> bytes:
+def _events(job: Job, ledger: Ledger, summary: Summary, archive: str) -> bytes:
+    if not archive:
+        return events(job, ledger, summary, kind="transfer")
+    return events(job, ledger, summary, kind="restore", source=Place(uri=archive, type="archive"))
+
+
+def events(job: Job, ledger: Ledger, summary: Summary, *, kind: str, source: Place | None = None) -> bytes:
     """provenance.json: what this run did; `kind` is transfer, export or restore."""
     agent = Agent(role="mover", software={"name": "portability", "version": __version__})
     census = ledger.get_json("census")
-    source = Place(uri=job.source.url, type=job.source.scheme, listed_at=ledger.get("census_at"))
+    source = replace(source or Place(uri=job.source.url, type=job.source.scheme), listed_at=ledger.get("census_at"))
     destination = Place(uri=job.destination.url, type=job.destination.scheme)
     failed = ledger.count("state IN ('failed', 'planned')")
     now = datetime.now(UTC)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from connectors import ConnectorError, Location
-from manifests.manifest import Summary
 from portability.archive import place
 from portability.archive.encryption import WrongKeyError, decrypted, identities
 from portability.archive.remote import ConnectorTree, Raw
@@ -22,7 +21,6 @@ from portability.archive.verifier import ENCRYPTED, VerifierResult, verify_tree
 from portability.archive.verifier_tree import LocalTree, Tree
 from portability.errors import EvidenceError, PlaceError, UsageError
 from portability.job import Job, Policy
-from portability.ledger import Ledger
 from portability.migrate import migrate
 from portability.outcome import Outcome, printable
 from portability.progress import Progress
@@ -114,6 +112,7 @@ def restore(
     """
     started = time.monotonic()
     _refuse_evidence(archive)
+    told = archive.path if archive.scheme == "file" else archive.url
     unpacked = _unpacked(archive, evidence)
     archive = unpacked or archive
     result = verify_archive(
@@ -136,10 +135,10 @@ def restore(
         accepts=tuple(sorted({*accepts, *already})),
         merge=merge,
     )
-    outcome = migrate(job, progress=progress, sealer=partial(_seal, place.outer(archive)))
+    outcome = migrate(job, progress=progress, sealer=partial(seal, archive=_identifier(result)))
     if unpacked:
         shutil.rmtree(Path(unpacked.path).parent)
-    return replace(outcome, seconds=time.monotonic() - started)
+    return replace(outcome, source=told, seconds=time.monotonic() - started)
 
 
 def _refuse_evidence(archive: Location) -> None:
@@ -207,6 +206,5 @@ def _refuse_unless_intact(result: VerifierResult, identity: str | None, base: Lo
         )
 
 
-def _seal(source: Location, job: Job, ledger: Ledger, progress: Progress) -> Summary:
-    # Where a key lies on this machine is nobody's business in the evidence.
-    return seal(replace(job, source=source), ledger, progress)
+def _identifier(result: VerifierResult) -> str:
+    return result.summary.header.destination if result.summary else ""

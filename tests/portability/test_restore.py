@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from exports import a_folder, an_archive, bring_back, snapshot
 from places import content, essence, fill, lines, put, small_practice, write_tree
 
 from connectors import Location, connect
+from manifests.manifest import ManifestReader
 from portability.errors import EvidenceError, PlaceError, RefusedError, UsageError
 
 
@@ -102,6 +104,21 @@ def test_a_packed_archive_is_restored_with_evidence_in_the_current_folder(
 
     assert bring_back(archive.with_name(f"{archive.name}.tar"), Location.parse("./home"), Path("restore-it")).proven
     assert content(Location.parse("./home")) == {"a.txt": b"a", "b/c.txt": b"c"}
+
+
+def test_the_evidence_of_a_restore_names_the_archive_and_not_where_it_lay(tmp_path: Path) -> None:
+    archive = an_archive(a_folder(tmp_path / "practice"), tmp_path / "exports")
+
+    outcome = bring_back(archive, Location.parse(str(tmp_path / "home")), tmp_path / "restore")
+
+    info = (archive / "bag-info.txt").read_text()
+    with (tmp_path / "restore" / "manifest.jsonl").open("rb") as stream:
+        header = ManifestReader(stream).header
+    assert f"External-Identifier: {header.source}\n" in info
+    assert outcome.source == str(archive)
+    events = json.loads((tmp_path / "restore" / "provenance.json").read_text())["events"]
+    assert [event["type"] for event in events] == ["inventory", "restore", "verification"]
+    assert str(tmp_path / "exports") not in json.dumps(events)
 
 
 def test_names_that_the_destination_cannot_hold_are_lines_not_other_names(
