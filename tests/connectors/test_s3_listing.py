@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from connectors.entry import Entry, Posix, listed, to_dict, to_json
 from connectors.errors import CorruptedError
-from connectors.s3.listing import _parsed, _rows, read_page
+from connectors.s3 import listing
+from connectors.s3.page import _parsed, _rows, read_page
 
 texts = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufffe\uffff"), max_size=6)
 names = st.sampled_from(
@@ -92,8 +93,6 @@ def test_much_after_the_last_item_is_read_too():
 
 @pytest.mark.parametrize("size", ["", "-1", "1_0", " 1", "x"])
 def test_a_size_that_is_no_number_is_refused(size):
-    from connectors.s3 import listing
-
     data = whole(f"<Contents><Key>a</Key><Size>{size}</Size></Contents>")
     with pytest.raises(CorruptedError, match="without key, size"):
         list(listing.objects(lambda *_, **__: data, "", "", "h"))
