@@ -85,7 +85,8 @@ def _check(value: Any) -> None:
         for name, member in value.items():
             if type(name) is not str:
                 raise FormatError("a member name is not text", rule="3.2")
-            _check(member)
+            if type(member) is not str:
+                _check(member)
     elif kind is list or kind is tuple:
         for member in value:
             _check(member)

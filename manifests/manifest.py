@@ -42,7 +42,7 @@ class ManifestWriter:
 
     def add_line(self, line: Mapping[str, Any]) -> None:
         """Append a line given by its members, unknown ones included: for copies and filters."""
-        data = canonical.dumps(dict(line))
+        data = canonical.dumps(line if type(line) is dict else dict(line))
         if len(data) > LONGEST:
             raise FormatError("a line is at most 4 MiB", rule="3.1")
         self._tally.add(line, data)

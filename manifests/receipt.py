@@ -204,7 +204,7 @@ class Receipt:
             if name in _TEXTS:
                 line.update(canonical.text_members(name, value))
             elif name == "metadata":
-                line.update(_metadata_members(value))
+                line.update(metadata_members(value))
             elif name == "losses":
                 line[name] = [{**loss.extra, "name": loss.name, "parked": loss.parked} for loss in value]
             else:
@@ -250,7 +250,8 @@ _MEMBERS = tuple(spec.name for spec in fields(Receipt) if spec.name != "extra")
 _KNOWN = frozenset(_MEMBERS) | _B64
 
 
-def _metadata_members(metadata: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def metadata_members(metadata: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """`{metadata}`, or `{metadata, metadata_b64}` where a value has bytes that are not UTF-8."""
     # The names are the host's, so that a name ending in _b64 may be one of them: exact values stand beside, not among them.
     shown: dict[str, str] = {}
     exact: dict[str, str] = {}

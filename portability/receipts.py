@@ -3,58 +3,71 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from connectors import Entry, Posix
 from connectors.keys import key_bytes
-from manifests.canonical import LARGEST, time_of, time_text
-from manifests.receipt import Loss, Receipt
+from manifests.canonical import LARGEST, text_members, time_of, time_text
+from manifests.receipt import Receipt, metadata_members
 from portability.thing import Thing
 
+_WHOLE = len("2026-01-01T00:00:00+00:00")
 _POSIX_NUMBERS = ("uid", "gid")
 _POSIX_TEXTS = ("user", "group")
 
 
-def receipt(thing: Thing) -> Receipt:
-    """The line of a thing that was moved, parked or skipped."""
-    entry = thing.facts
-    versioned = thing.order is not None
-    elsewhere = bool(thing.stored and "archive" in thing.stored)
-    common: dict[str, Any] = {
-        "key": thing.key,
-        "kind": "skipped" if thing.action == "skip" else thing.kind,
+def line_of(thing: Thing) -> dict[str, Any]:
+    """The members of the line of a thing that was moved, parked or skipped."""
+    # From the ledger's text straight to the line: an Entry and a Receipt between them cost more than all that is hashed.
+    facts: dict[str, Any] = json.loads(thing.facts_text)
+    versioned, skipped = thing.order is not None, thing.action == "skip"
+    line: dict[str, Any] = {
+        **text_members("key", thing.key),
+        "kind": "skipped" if skipped else thing.kind,
         "evidence": thing.evidence,
         "salt": thing.salt,
-        "modified": time_text(entry.modified) if entry.modified else None,
-        "version": (entry.version or "null") if versioned else None,
-        "latest": entry.latest if versioned else None,
-        "order": thing.order,
-        "storage_class": entry.storage_class,
-        "host": plain(entry.host) or None,
+        "modified": _moment(facts["modified"]) if "modified" in facts else None,
+        "storage_class": facts.get("storage_class"),
+        "host": plain(facts["host"]) if facts.get("host") else None,
         "attempts": max(1, thing.attempts),
         "received_at": thing.received_at,
     }
-    if thing.action == "skip":
-        return Receipt(**common, reason=thing.reason)
-    return Receipt(
-        **common,
-        size=thing.bytes if thing.kind == "object" else None,
-        sha256=thing.sha256 if thing.kind == "object" else None,
-        path=thing.path if thing.action != "park" and thing.path != thing.key and not elsewhere else None,
-        stored_in=dict(thing.stored or {}) if elsewhere else None,
-        media_type=entry.media_type,
-        headers=dict(entry.headers) or None,
-        metadata=dict(entry.metadata) or None,
-        tags=dict(entry.tags) or None,
-        source_digests=dict(entry.digests) or None,
-        posix=_posix_line(entry.posix),
-        target=entry.posix.target if entry.posix and thing.kind == "link" else None,
-        hardlink_to=entry.posix.hardlink_to if entry.posix else None,
-        age=dict(thing.stored) if thing.stored and not elsewhere else None,
-        losses=tuple(Loss(name=name, parked=pointer) for name, pointer in thing.losses) or None,
-    )
+    if versioned:
+        line |= {"version": facts.get("version") or "null", "latest": facts.get("latest", True), "order": thing.order}
+    if skipped:
+        line["reason"] = thing.reason
+    else:
+        _add_contents(line, thing, facts)
+    return {name: value for name, value in line.items() if value is not None}
+
+
+def _add_contents(line: dict[str, Any], thing: Thing, facts: Mapping[str, Any]) -> None:
+    stored, key, path = thing.stored, thing.key, thing.path
+    elsewhere = bool(stored and "archive" in stored)
+    if thing.kind == "object":
+        line["size"], line["sha256"] = thing.bytes, thing.sha256
+    if path != key and thing.action != "park" and not elsewhere:
+        line |= text_members("path", path)
+    if stored:
+        line["stored_in" if elsewhere else "age"] = stored
+    line["media_type"] = facts.get("media_type")
+    for name, told in (("headers", "headers"), ("tags", "tags"), ("source_digests", "digests")):
+        line[name] = facts.get(told) or None
+    if facts.get("metadata"):
+        line |= metadata_members(facts["metadata"])
+    posix: dict[str, Any] | None = facts.get("posix")
+    if posix is not None:
+        line["posix"] = _posix_line(posix)
+        if thing.kind == "link" and "target" in posix:
+            line |= text_members("target", posix["target"])
+        if "hardlink_to" in posix:
+            line |= text_members("hardlink_to", posix["hardlink_to"])
+    if losses := thing.losses:
+        line["losses"] = [{"name": name, "parked": pointer} for name, pointer in losses]
 
 
 def entry_of(line: Receipt) -> Entry:
@@ -90,6 +103,8 @@ def stored_path(line: Receipt) -> bytes:
 
 def plain(value: Any) -> Any:
     """A host's statement in values that a manifest can hold: other numbers as text, odd text with replacement characters."""
+    if type(value) is str and value.isascii():
+        return value
     if isinstance(value, Mapping):
         return {str(plain(str(name))): plain(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
@@ -101,23 +116,26 @@ def plain(value: Any) -> Any:
     return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
-def _posix_line(posix: Posix | None) -> dict[str, Any] | None:
-    if posix is None:
-        return None
+def _moment(text: str) -> str:
+    """A time of the ledger as the line has it."""
+    if len(text) == _WHOLE and text.endswith("+00:00"):
+        return f"{text[:-6]}Z"
+    return time_text(datetime.fromisoformat(text))
+
+
+def _posix_line(posix: Mapping[str, Any]) -> dict[str, Any]:
+    """From an entry's `to_dict` form, in which only what is known stands."""
     line: dict[str, Any] = {}
-    if posix.mode is not None:
-        line["mode"] = f"{posix.mode:04o}"
+    if "mode" in posix:
+        line["mode"] = f"{posix['mode']:04o}"
     for name in (*_POSIX_NUMBERS, *_POSIX_TEXTS):
-        if getattr(posix, name) is not None:
-            line[name] = plain(getattr(posix, name))
-    if posix.mtime_ns is not None:
-        line["mtime_ns"] = str(posix.mtime_ns)
-    if posix.xattrs:
-        line["xattrs"] = [
-            {"name": plain(name), "value": base64.b64encode(value).decode("ascii")}
-            for name, value in sorted(posix.xattrs.items())
-        ]
-    if posix.sparse:
+        if name in posix:
+            line[name] = plain(posix[name])
+    if "mtime_ns" in posix:
+        line["mtime_ns"] = str(posix["mtime_ns"])
+    if "xattrs" in posix:
+        line["xattrs"] = [{"name": plain(name), "value": value} for name, value in sorted(posix["xattrs"].items())]
+    if "sparse" in posix:
         line["sparse"] = True
     return line
 
