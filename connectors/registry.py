@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, cast
 
 from connectors.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
     from connectors.location import Location
 
 GROUP = "portability.connectors"
@@ -24,10 +26,17 @@ def register(scheme: str, connect: Callable[[Location], Any]) -> None:
     factory.cache_clear()
 
 
+def _points(**selected: str) -> EntryPoints:
+    # Imported late: it brings mail and zip along, half of the start of what opens no place by its scheme.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP, **selected)
+
+
 @cache
 def schemes() -> tuple[str, ...]:
     """The url schemes that an installed package serves: hosts first, then layouts over a host ("archive+s3")."""
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)}, key=lambda name: ("+" in name, name)))
+    return tuple(sorted({point.name for point in _points()}, key=lambda name: ("+" in name, name)))
 
 
 @cache
@@ -35,14 +44,20 @@ def factory(scheme: str) -> Callable[[Location], Any]:
     """The function that opens a place of this scheme. UnsupportedError names the schemes that are known."""
     if scheme in _registered:
         return _registered[scheme]
-    for point in entry_points(group=GROUP, name=scheme):
+    for point in _points(name=scheme):
         return cast("Callable[[Location], Any]", point.load())
     raise UnsupportedError(f'no connector serves "{scheme}:" urls; known: {", ".join(schemes())}')
 
 
 def names() -> dict[str, str]:
     """Scheme -> where its connector comes from ("module:function"), for `portability connectors`."""
-    return {point.name: point.value for point in entry_points(group=GROUP)}
+    return {point.name: point.value for point in _points()}
+
+
+def options(scheme: str) -> Mapping[str, str]:
+    """The options that places of this scheme take, and what each means. UnsupportedError."""
+    known: Mapping[str, str] = getattr(sys.modules[factory(scheme).__module__], "OPTIONS", {})
+    return known
 
 
 def connect(location: Location) -> Any:
