@@ -139,9 +139,16 @@ def read_slice(data: bytes, first: int, *, archive: bool, encrypted: bool = Fals
     except ManifestError:
         _refuse(lines, first + 2, archive)
     digest = Row._fields.index("sealed" if encrypted else "sha256")
-    stored = [b"%b  %b\n" % (row[digest], row[_PATH]) for row in rows if archive and row[_PATH] and not row[_ARCHIVE]]
+    columns = list(zip(*rows, strict=True))
+    if archive and all(columns[_PATH]) and not any(columns[_ARCHIVE]):  # nearly always, and three times as fast
+        spelled = [b"", b"  ", b"", b"\n"] * len(rows)
+        spelled[0::4], spelled[2::4] = columns[digest], columns[_PATH]
+        stored = b"".join(spelled)
+    else:
+        here = (row for row in rows if archive and row[_PATH] and not row[_ARCHIVE])
+        stored = b"".join([b"%b  %b\n" % (row[digest], row[_PATH]) for row in here])
     elsewhere: dict[str, list[bytes]] = {}
-    for row in rows:
+    for row in rows if any(columns[_ARCHIVE]) else ():
         if row[_ARCHIVE]:
             elsewhere.setdefault(row[_ARCHIVE].decode(), []).append(b"%b  %b\n" % (row[_SHA256], row[_THERE]))
     return Slice(
@@ -152,7 +159,7 @@ def read_slice(data: bytes, first: int, *, archive: bool, encrypted: bool = Fals
         end=end,
         root=list(subtrees(first, [sha256(b"\0" + line).digest() for line in lines])),
         census=list(subtrees(first, [sha256(leaf).digest() for leaf in census])),
-        stored=b"".join(stored),
+        stored=stored,
         elsewhere={archive_id: b"".join(places) for archive_id, places in elsewhere.items()},
     )
 
@@ -217,7 +224,7 @@ class _Reading:
         else:
             for index, row, leaf in zip(indexes, rows, leaves, strict=True):
                 self.rows[index], self.census[index] = row, leaf
-        octets = sum([int(row[_SIZE]) for row in rows if row[_SIZE]])
+        octets = sum(map(int, filter(None, [row[_SIZE] for row in rows])))
         if hits := len(self.left) - len(missed):
             self.hits[shape] = hits
             self.counts.bytes += octets
