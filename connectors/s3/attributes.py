@@ -131,18 +131,17 @@ def bare_etag(etag: str) -> str:
 
 
 def grants(acl: Mapping[str, Any]) -> dict[str, Any]:
-    """An ACL as plain JSON values."""
-    return {
-        "owner": acl.get("Owner", {}).get("ID"),
-        "grants": [
-            {
-                "grantee": grant.get("Grantee", {}).get("ID") or grant.get("Grantee", {}).get("URI"),
-                "type": grant.get("Grantee", {}).get("Type"),
-                "permission": grant.get("Permission"),
-            }
-            for grant in acl.get("Grants", [])
-        ],
-    }
+    """An ACL as plain JSON values. Sorted: hosts list equal grants in any order."""
+    granted = [
+        {
+            "grantee": grant.get("Grantee", {}).get("ID") or grant.get("Grantee", {}).get("URI"),
+            "type": grant.get("Grantee", {}).get("Type"),
+            "permission": grant.get("Permission"),
+        }
+        for grant in acl.get("Grants", [])
+    ]
+    granted.sort(key=lambda grant: (str(grant["grantee"]), str(grant["permission"])))
+    return {"owner": acl.get("Owner", {}).get("ID"), "grants": granted}
 
 
 def _header(value: str) -> bool:

@@ -173,7 +173,7 @@ class Bulk(Uploads):
     def _putting(self, entry: Entry, body: bytes, free: Vacancy, kept: Kept | None) -> Flow[Entry | None]:
         if entry.kind != "object" or len(body) > BULK or entry.size not in {None, len(body)}:
             return None
-        if not self._takes(entry.key):
+        if not self._takes(entry.key) or self._wishes & entry.host.keys():
             return None
         headers = self._found[1].headers(to_put(entry))
         if headers is None:

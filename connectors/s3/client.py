@@ -37,7 +37,8 @@ OPTIONS = {
     "style": "path, virtual or auto: where the bucket stands in urls (default: path with an endpoint, else auto)",
     "ca": "file with the certificates of your own authority",
     "checksums": "when_required or when_supported (default: when_supported at AWS, else when_required)",
-    "acl": "record (default) or ignore: read every object's ACL into the evidence",
+    "acl": "record (default) or ignore: read every object's ACL into the evidence; keep: also give it to objects put here",
+    "lock": "keep: give objects put here the retention and legal hold that they had (the bucket needs object lock)",
     "bulk": "off: ask for each small object by itself, over botocore (default: on)",
     "connections": "operations at once at most (default 16, up to 128 small ones where the line is long)",
     "requester_pays": "true: agree to pay for a bucket whose owner does not",
@@ -107,7 +108,8 @@ def settings(location: Location) -> Settings:
     ca = location.option("ca") or None
     if ca and not Path(ca).is_file():
         raise LocationError(f"ca={ca}: there is no such file", host=location.url)
-    choice("acl", "record", "ignore")
+    choice("acl", "record", "ignore", "keep")
+    choice("lock", "", "keep")
     choice("bulk", "on", "off")
     choice("requester_pays", "false", "true")
     connections = location.option("connections", "16")

@@ -21,6 +21,7 @@ from connectors.keys import key_bytes
 from connectors.location import Location
 from connectors.protocols import Capabilities, Stream
 from connectors.s3 import listing
+from connectors.s3.applied import wished
 from connectors.s3.attributes import bare_etag, from_head, grants, same_etag
 from connectors.s3.body import Body
 from connectors.s3.bucket import settings
@@ -43,7 +44,8 @@ class S3(Bulk):
         folder = location.path.removesuffix("/")
         self._prefix = f"{folder}/" if folder else ""
         self._payer = {"RequestPayer": "requester"} if location.option("requester_pays") == "true" else {}
-        self._asks_acl = location.option("acl", "record") == "record"
+        self._asks_acl = location.option("acl") != "ignore"
+        self._wishes = wished(location)
         self._versioned: bool | None = None
         self._tags_claimed: bool | None = True if settings.aws else None
         self._unread: dict[str, str] = {}

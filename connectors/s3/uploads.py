@@ -17,6 +17,7 @@ from connectors.errors import (
     UnsupportedError,
 )
 from connectors.protocols import Stream
+from connectors.s3.applied import apply
 from connectors.s3.attributes import tags_held, to_put
 from connectors.s3.client import Settings
 from connectors.s3.errors import code_of
@@ -36,6 +37,7 @@ class Uploads(ABC):
     _settings: Settings
     _conditions = True  # until the host says that it does not know If-None-Match
     _unread: dict[str, str]
+    _wishes: frozenset[str]
 
     @property
     @abstractmethod
@@ -195,6 +197,8 @@ class Uploads(ABC):
                 self._call("put_object_tagging", entry.key, Tagging={"TagSet": tags}, **version)
             except ConnectorError:
                 return found  # the entry shows the loss
+            found = self._look(entry.key, version, latest=True)
+        if self._wishes and apply(self._call, self._wishes, entry, found, version):
             found = self._look(entry.key, version, latest=True)
         return found
 

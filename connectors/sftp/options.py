@@ -11,6 +11,7 @@ OPTIONS = {
     "known_hosts": "a known_hosts file to use instead of ~/.ssh/known_hosts and the system's",
     "connections": "channels that the server likes at once; 8 if not given",
     "timeout": "seconds to wait for an answer; 60 if not given",
+    "owner": "keep: give files their owner by number (needs the right to; else they belong to who logs in)",
     "links": "any: also write links that are absolute or lead out of the root",
     "transport": "ssh: the system's OpenSSH program; paramiko: without it; auto, if not given: ssh where it can log in alone",
 }
@@ -23,6 +24,8 @@ def check(location: Location) -> None:
     connections(location)
     seconds(location)
     transport(location)
+    if location.option("owner", "keep") != "keep":
+        raise LocationError("the option owner is keep, or absent", host=location.url)
 
 
 def connections(location: Location) -> int:

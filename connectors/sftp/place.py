@@ -28,6 +28,7 @@ class Place:
         self._location = location
         self._host = location.url
         self._connections = options.connections(location)
+        self._keeps_owner = location.option("owner") == "keep"
         self._remote: Remote | None = remote
         self._on_file_system = remote.on_file_system
         self._left_partials = False

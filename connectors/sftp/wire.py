@@ -70,9 +70,12 @@ def text(data: bytes) -> bytes:
     return _COUNT.pack(len(data)) + data
 
 
-def changes(*, mode: int | None = None, mtime: int | None = None) -> bytes:
-    """Attributes to set; with none it is the empty set that OPEN and MKDIR want."""
+def changes(*, mode: int | None = None, mtime: int | None = None, owner: tuple[int, int] | None = None) -> bytes:
+    """Attributes to set; with none it is the empty set that OPEN and MKDIR want. `owner`: user and group by number."""
     flags, body = 0, b""
+    if owner is not None:
+        flags |= 0x02
+        body += struct.pack(">II", *owner)
     if mode is not None:
         flags |= 0x04
         body += _COUNT.pack(mode)

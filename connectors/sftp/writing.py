@@ -8,7 +8,7 @@ import stat
 from collections import deque
 from collections.abc import Iterator
 
-from connectors.entry import Entry
+from connectors.entry import Entry, Posix
 from connectors.errors import AlreadyExistsError, ConnectorError, CorruptedError, FullError, NotFoundError
 from connectors.keys import key_bytes
 from connectors.protocols import Stream
@@ -90,15 +90,15 @@ class Writing(Place):
         """Sync, close, date, compare the size; then give the file its name, in one step that others cannot win."""
         yield from self._finish_writing(entry.key, remote, handle)
         with self._at(entry.key, remote):
-            partial, wanted = remote.partial(name), wanted_of(entry)
+            partial = remote.partial(name)
             # By name and after CLOSE: a server may work on the WRITEs of an open file in another order.
-            dated = remote.wire.submit(sftp.SETSTAT, sftp.text(partial), wanted) if wanted else None
+            dated = [remote.wire.submit(sftp.SETSTAT, sftp.text(partial), one) for one in self._wanted_of(entry)]
             written = remote.ask(sftp.LSTAT, partial)
             parents, there = remote.ask_parents(entry.key), remote.ask(sftp.LSTAT, remote.path(entry.key))
             yield
-            if dated is not None:
+            for one in dated:
                 with contextlib.suppress(StatusError):  # what was not kept is seen in the entry that we return
-                    remote.wire.status(dated)
+                    remote.wire.status(one)
             size = remote.wire.attributes(written).size
             if entry.size is not None and size != entry.size:
                 raise CorruptedError(f"the server holds {size} of {entry.size} bytes", host=self._host, key=entry.key)
@@ -137,7 +137,7 @@ class Writing(Place):
 
     def _put_folder(self, entry: Entry, *, replace: bool) -> Entry:
         with self._at(entry.key) as remote:
-            path, wanted = remote.path(entry.key), wanted_of(entry)
+            path = remote.path(entry.key)
             remote.make_parents(entry.key)
             try:
                 remote.wire.status(remote.wire.submit(sftp.MKDIR, sftp.text(path), sftp.changes()))
@@ -145,9 +145,9 @@ class Writing(Place):
                 there = remote.wire.attributes(remote.ask(sftp.LSTAT, path))
                 if not replace or not stat.S_ISDIR(there.mode or 0):
                     raise AlreadyExistsError("something is there already", host=self._host, key=entry.key) from error
-            if wanted:
+            for one in self._wanted_of(entry):
                 with contextlib.suppress(StatusError):  # seen in the entry that we return
-                    remote.wire.status(remote.wire.submit(sftp.SETSTAT, sftp.text(path), wanted))
+                    remote.wire.status(remote.wire.submit(sftp.SETSTAT, sftp.text(path), one))
             return remote.describe(entry.key, remote.ask(sftp.LSTAT, path))
 
     def _put_link(self, entry: Entry, *, replace: bool) -> Steps[Entry]:
@@ -187,11 +187,16 @@ class Writing(Place):
         with self._at(None) as remote:
             return remote.free()
 
+    def _wanted_of(self, entry: Entry) -> Iterator[bytes]:
+        """The attributes to set; a time that 32 bits do not hold is left out.
 
-def wanted_of(entry: Entry) -> bytes:
-    """The attributes to set, empty if there are none; a time that 32 bits do not hold is left out."""
-    mtime = seconds_of(entry)
-    if mtime is not None and not 0 <= mtime < 1 << 32:
-        mtime = None
-    mode = entry.posix.mode if entry.posix else None
-    return b"" if mode is None and mtime is None else sftp.changes(mode=mode, mtime=mtime)
+        The owner by itself, because servers refuse it to most, and first, because a change of it takes set-id bits away.
+        """
+        posix = entry.posix or Posix()
+        if self._keeps_owner and posix.uid is not None and posix.gid is not None:
+            yield sftp.changes(owner=(posix.uid, posix.gid))
+        mtime = seconds_of(entry)
+        if mtime is not None and not 0 <= mtime < 1 << 32:
+            mtime = None
+        if posix.mode is not None or mtime is not None:
+            yield sftp.changes(mode=posix.mode, mtime=mtime)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors import ConnectorError, Location
+from connectors.registry import options
 from portability.archive import place
 from portability.archive.encryption import WrongKeyError, decrypted, identities
 from portability.archive.remote import ConnectorTree, Raw
@@ -102,6 +103,7 @@ def restore(
     base: Location | None = None,
     merge: bool = False,
     accepts: tuple[str, ...] = (),
+    applies: tuple[str, ...] = (),
     policy: Policy | None = None,
     progress: Progress | None = None,
     verified: Callable[[VerifierResult], None] | None = None,
@@ -109,8 +111,10 @@ def restore(
     """Verify the archive, then move what it holds to a place, with a manifest and a verdict of its own (section 15).
 
     EvidenceError if the archive is not intact: nothing was written. `verified` is told the verification's result.
+    `applies`: owner, acl, lock; without it they stay in the evidence, named as losses.
     """
     started = time.monotonic()
+    to = _applying(to, applies)
     _refuse_evidence(archive)
     told = archive.path if archive.scheme == "file" else archive.url
     unpacked = _unpacked(archive, evidence)
@@ -139,6 +143,17 @@ def restore(
     if unpacked:
         shutil.rmtree(Path(unpacked.path).parent)
     return replace(outcome, source=told, seconds=time.monotonic() - started)
+
+
+def _applying(to: Location, names: tuple[str, ...]) -> Location:
+    """The destination, told to set what else only the evidence keeps. UsageError where that kind of place has no such thing."""
+    for name in names:
+        if name not in options(to.scheme):
+            raise UsageError(
+                f"--apply {name}: {to.scheme} places have none to set",
+                hint="leave it out: it stays in the evidence of the restore",
+            )
+    return replace(to, options={**to.options, **dict.fromkeys(names, "keep")})
 
 
 def _refuse_evidence(archive: Location) -> None:

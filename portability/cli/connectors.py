@@ -69,7 +69,7 @@ def _kind(scheme: str, origin: str) -> Kind:
         origin=origin,
         summary=(inspect.getdoc(module) or "").partition("\n")[0],
         abilities=tuple(abilities),
-        options=dict(getattr(module, "OPTIONS", {})),
+        options=dict(registry.options(scheme)),
     )
 
 

@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     metavar="REASON",
     help="Accept things skipped for this reason (name, cold, gone, socket, fifo, device, …: plan tells). Repeatable.",
 )
+@click.option(
+    "--apply",
+    "applies",
+    multiple=True,
+    type=click.Choice(["owner", "acl", "lock"]),
+    help="Also set the files' owners by number, the objects' ACL, or their retention and legal hold. Repeatable.",
+)
 @options.pace
 def command(
     screen: Screen,
@@ -57,6 +64,7 @@ def command(
     base: str | None,
     merge: bool | None,
     accept: tuple[str, ...],
+    applies: tuple[str, ...],
     **flags: Any,
 ) -> int:
     """Verify an archive, then bring back what it holds.
@@ -84,6 +92,7 @@ def command(
         base=below,
         merge=bool(merge),
         accepts=accept,
+        applies=applies,
         policy=options.policy(flags, options.default_policy()),
         progress=progress,
         verified=verified,
