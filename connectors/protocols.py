@@ -82,7 +82,8 @@ class Destination(Connector, Protocol):
         """Store the thing whole or not at all, and return what `stat` would return.
 
         For kind "directory" and "link" (where `preserves` says so) the body is empty. `modified`, `headers`, `posix` …
-        are kept as far as the host can; `version`, `latest`, `digests`, `storage_class` and `host` are not asked for.
+        are kept as far as the host can; `version`, `latest`, `digests`, `storage_class` and `host` are not asked for
+        (but for "acl", "lock" and "legal_hold" in `host` where an option of the location says so).
         """
         ...
 
