@@ -126,7 +126,9 @@ def _job(
         try:
             given["sample"] = share_ppm(sample)
         except ValueError as error:
-            raise _usage(f"--sample {error}") from error
+            raise _usage(
+                f"--sample {error}", command_line("portability", "drill", "--job", path, "--sample", "5%")
+            ) from error
     assert job.drill is not None, "`load` has asked for the table"  # noqa: S101 - for the type checker
     terms = replace(job.drill, **{name: value for name, value in given.items() if value is not None})
     return replace(job, drill=terms, policy=options.policy(flags, job.policy)), terms

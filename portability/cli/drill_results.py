@@ -36,6 +36,9 @@ def quote_text(quote: Quote) -> str:
     return "; ".join(parts)
 
 
+_MARKS = {"fidelity": "with every attribute, as far as the scratch places hold them; the values stay in the evidence"}
+
+
 def drill_text(drilled: Drilled, job_file: Path, report: Path | None = None) -> str:
     record = drilled.record
     score = record.score
@@ -44,7 +47,7 @@ def drill_text(drilled: Drilled, job_file: Path, report: Path | None = None) -> 
         ("moved", *_amount(record.moved)),
         ("proven", *_amount(record.proven), "restored elsewhere, read back and equal"),
         ("not proven", *_amount(record.not_proven)),
-        ("skipped", number(sum(record.skipped.values())), "", each(record.skipped)),
+        ("skipped", number(sum(record.skipped.values())), "", _skipped(record)),
         ("attributes not carried", number(sum(record.lost.values())), "", each(record.lost)),
     ]
     if record.canaries:
@@ -54,7 +57,7 @@ def drill_text(drilled: Drilled, job_file: Path, report: Path | None = None) -> 
             ("canaries", "0", "", f"none planted: {command_line('portability', 'canary', 'plant', '--job', job_file)}")
         )
     marks = [
-        (name, _percent(getattr(score, name).percent))
+        (name, _percent(getattr(score, name).percent), _MARKS.get(name, ""))
         for name in ("completeness", "integrity", "fidelity", "restorability")
     ]
     facts = [("source", record.source), ("kept in", str(drilled.folder))]
@@ -87,6 +90,14 @@ def drill_records(drilled: Drilled, report: Path | None = None) -> Iterator[dict
         "warnings": list(drilled.warnings),
         **drilled.record.model_dump(mode="json"),
     }
+
+
+def _skipped(record: Record) -> str:
+    """What a sample does not draw is excluded by the draw, not by the job."""
+    if record.scope.sample is None:
+        return each(record.skipped)
+    drawn = "excluded or not drawn" if record.scope.selection else "not drawn"
+    return each({drawn if reason == "excluded" else reason: count for reason, count in record.skipped.items()})
 
 
 def _next_step(drilled: Drilled, job_file: Path, report: Path | None) -> str:

@@ -228,7 +228,7 @@ def write_files(files: list[tuple[Path, bytes]]) -> list[Path]:
 
 def _tell(screen: Screen, report: Report, files: list[Path]) -> None:
     from portability.report.advice import headline as words_of
-    from portability.report.advice import summary
+    from portability.report.advice import reasons, summary
     from portability.report.language import Words
 
     english = Words("en")
@@ -237,8 +237,9 @@ def _tell(screen: Screen, report: Report, files: list[Path]) -> None:
     lines = [
         headline(report.verdict.proven, words_of(report, english).word, words_of(report, english).word),
         *summary(report, english),
+        *(f"  · {sentence}" for sentence, _ in reasons(report, english)),
         "",
-        *table([*rows, ("lost", number(report.lost))]),
+        *table([*rows, ("objects lost", number(report.lost))]),
         "",
         *table([("written", str(file)) for file in files], right=frozenset()),
         *table([("signed", f"{one.role}: {one.state}  {one.fingerprint}") for one in report.signed], right=frozenset()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 
 from manifests.canonical import time_of, time_text
 from portability import __version__
@@ -12,9 +12,10 @@ from portability.archive.export import below
 from portability.drill import drift, judge, leaving, listing, proof, record
 from portability.drill.canary import Flock
 from portability.drill.context import EVIDENCE, Context, turn_of
-from portability.drill.record import Amount, Cover, Folder, Phase, Quote, Record, Sample, Scope
+from portability.drill.record import Amount, Cover, Folder, Phase, Quote, Record, Sample, Scope, Throughput
 from portability.drill.sampling import fewer_than
 from portability.drill.state import State
+from portability.rate import Rate
 
 _PHASES = ("census", "export", "verify", "restore", "compare")
 
@@ -126,6 +127,7 @@ def write(context: Context, state: State, told: judge.Seen, folders: tuple[Folde
         levels=proved.levels if proved else {},
         score=judge.score(told, milliseconds=sum(state.milliseconds.values())),
         phases=tuple(_phase(name, state, facts) for name in _PHASES if name in state.milliseconds),
+        throughput=_throughput(state),
         folders=folders,
         drift=told.drift,
         findings=found,
@@ -137,6 +139,19 @@ def write(context: Context, state: State, told: judge.Seen, folders: tuple[Folde
         manifest_sha256=proved.sha256 if proved else "",
         listing_sha256=facts.sha256,
         key=context.signer.public.fingerprint if context.signer else "",
+    )
+
+
+def _throughput(state: State) -> Throughput | None:
+    rate = Rate(state.rate)
+    told = rate.told()
+    if not told:
+        return None
+    return Throughput(
+        began=time_text(datetime.fromtimestamp(rate.began, UTC)),
+        step_seconds=rate.step,
+        objects=tuple(things for _, things in told),
+        bytes=tuple(octets for octets, _ in told),
     )
 
 

@@ -114,6 +114,16 @@ class Phase(_Plain):
     bytes: Count = 0
 
 
+class Throughput(_Plain):
+    """What left the source in equal steps of time, an interruption included as steps in which nothing did."""
+
+    began: str
+    """RFC 3339, start of the first step."""
+    step_seconds: Count
+    objects: tuple[Count, ...]
+    bytes: tuple[Count, ...]
+
+
 class Score(_Plain):
     completeness: Ratio
     """Things restored and proven, of those that the census counted (or that were drawn)."""
@@ -285,6 +295,8 @@ class Record(_Plain):
     """Evidence level (none, listed, reported, read) -> things, at the second place."""
     score: Score
     phases: tuple[Phase, ...]
+    throughput: Throughput | None = None
+    """None: nothing left the source."""
     folders: tuple[Folder, ...] = ()
     """The largest top-level folders, the rest as one."""
     drift: Drift | None = None

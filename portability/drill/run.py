@@ -78,7 +78,7 @@ class _Run:
 
     def drill(self, share: int | None, seed: str | None) -> Drilled:
         state = self._interrupted(share, seed)
-        clock = Clock(self._progress, state, self._context.folder(state))
+        clock = Clock(self._progress, state, self._context.folder(state), self._context.now)
         steps = {"export": self._export, "restore": self._restore, "record": self._record}
         while state.step != "finish":
             steps[state.step](state, clock)

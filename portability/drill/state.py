@@ -37,6 +37,8 @@ class State:
     """Name of the archive's folder, once it is about to be closed."""
     archive_id: str | None = None
     milliseconds: dict[str, int] = field(default_factory=dict)
+    rate: dict[str, Any] | None = None
+    """What left the source when."""
     facts: dict[str, Any] | None = None
     """What the export's ledger held."""
     verification: dict[str, Any] | None = None

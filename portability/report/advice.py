@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from portability.report.language import N_, Words
-from portability.report.model import Report
-from portability.report.vocabulary import PROBLEMS, named, reason
+from portability.report.model import Finding, Report
+from portability.report.vocabulary import PROBLEMS, facts, named, reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def _summary(report: Report, words: Words) -> list[tuple[str, dict[str, str]]]:
     if state == "unfinished":
         return [(N_("The run was not finished. What follows is what it counted so far; nothing of it is proven."), {})]
     if kind == "drill" and not report.verdict.proven:
-        return [(N_("This drill does not show that everything could leave this host today. The findings say why."), {})]
+        return [(N_("This drill does not show that everything could leave this host today. Why stands below."), {})]
     if state == "altered":
         if kind == "archive":
             return [(N_("The archive is altered or incomplete. Do not rely on this copy."), {})]
@@ -121,10 +121,21 @@ def _archive_good(report: Report) -> tuple[str, ...]:
 def reasons(report: Report, words: Words) -> list[tuple[str, bool]]:
     """Why it is not proven; with False a sentence of another program's, which stands in English."""
     if report.kind == "drill":
-        failing = [one for one in report.findings if one.fails]
-        return [(f"{named(words, PROBLEMS, one.problem)} ({words.number(one.count)}).", True) for one in failing]
+        return [(_finding(one, words), True) for one in report.findings if one.fails]
     told = [(sentence, reason(words, sentence)) for sentence in report.verdict.reasons]
     return [(sentence if known is None else known, known is not None) for sentence, known in told]
+
+
+def _finding(one: Finding, words: Words) -> str:
+    """What was found, how often where that says something, and what is known beside it."""
+    what, said = named(words, PROBLEMS, one.problem), facts(words, one.facts)
+    if one.problem not in _ONCE:
+        what = words.text(N_("%(what)s: %(number)s"), what=what, number=words.number(one.count))
+    return f"{what} ({', '.join(said)})." if said else f"{what}."
+
+
+_ONCE = frozenset({"nothing-found", "shrank", "census", "clock"})
+"""Findings that there can be one of."""
 
 
 def _sampled(report: Report) -> bool:
@@ -144,7 +155,7 @@ _MIGRATION_GOOD = (
 )
 _MIGRATION_BAD = (
     N_("Do not close the account at the outgoing host, and do not ask it to erase anything."),
-    N_("Read on the next page why it is not proven; the details file names each thing."),
+    N_("Read below why it is not proven; the details file names each thing."),
     N_("Mend what they name, then run the same command again: it brings what is missing."),
     N_("Then make this report again."),
 )
@@ -178,7 +189,9 @@ _DRILL_GOOD = (
     N_("Hold the next drill when it is due: what is true today is not true for ever."),
 )
 _DRILL_BAD = (
-    N_("Look at the findings on the next page, and ask the host about those that are its own."),
+    N_(
+        "Look at each reason above, and ask the host about those that are its own; findings.csv beside the drill names each thing."
+    ),
     N_("Until they are explained, close nothing and erase nothing."),
     N_("Hold the drill again as soon as they are mended."),
 )

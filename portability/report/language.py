@@ -7,6 +7,7 @@ import gettext
 import io
 import re
 from datetime import date
+from decimal import Decimal
 from importlib.resources import files
 from typing import Literal
 
@@ -14,7 +15,7 @@ from babel.core import Locale
 from babel.dates import format_date, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_currency, format_decimal
 
 from manifests.canonical import time_of
 
@@ -91,6 +92,10 @@ class Words:
             count, step = count / 1000, step + 1
         rounded = self.number(int(count)) if step == 0 else self.decimal(count, 0 if count >= 100 else 1)
         return f"{rounded}{WIDE}{units[step]}"
+
+    def money(self, amount: str, currency: str) -> str:
+        """ "0.01" and EUR -> "0,01 €"."""
+        return format_currency(Decimal(amount), currency, locale=self._locale)
 
     def octets(self, count: int) -> str:
         """Bytes, all of them: "3 200 000 octets"."""

@@ -18,7 +18,7 @@ from portability.drill.record import Record
 from portability.errors import EvidenceError
 from portability.outcome import printable
 from portability.report.details import Row, Sink
-from portability.report.model import Amount, Finding, Folder, Point, Report, Signature, Verdict
+from portability.report.model import Amount, Finding, Folder, Point, Report, Signature, Throughput, Verdict
 
 TREND = 40
 """Drills shown: ten years of quarters."""
@@ -32,8 +32,8 @@ def of_drill(folder: Path, *, made: str, sink: Sink) -> Report:
         Finding(problem=one.problem, count=one.count, fails=one.fails, facts=dict(one.facts)) for one in told.findings
     )
     _rows(folder, sink)
-    asked = told.scope.sample.drawn if told.scope.sample else told.found.objects
-    nameless = tuple(one.model_copy(update={"name": None}) for one in told.folders)
+    asked = told.proven.objects + told.not_proven.objects if told.scope.sample else told.found.objects
+    numbered = _numbered(told)
     return Report(
         kind="drill",
         made=made,
@@ -59,12 +59,13 @@ def of_drill(folder: Path, *, made: str, sink: Sink) -> Report:
         levels=dict(told.levels),
         skipped=dict(told.skipped),
         losses=dict(told.lost),
-        folders=_folders(told),
+        folders=_folders(numbered),
+        throughput=_throughput(told.throughput),
         findings=findings,
         root=told.root,
         manifest_sha256=told.manifest_sha256,
         signature=_signature(folder, told),
-        drill=told.model_copy(update={"folders": nameless}),
+        drill=told.model_copy(update={"folders": tuple(one.model_copy(update={"name": None}) for _, one in numbered)}),
         history_head=_head(drills, told),
         trend=_trend(drills, told),
     )
@@ -84,18 +85,28 @@ def _signature(folder: Path, told: Record) -> Signature:
     return Signature(state=state, fingerprint=examined.fingerprint or "")
 
 
+def _throughput(told: record.Throughput | None) -> Throughput | None:
+    if told is None:
+        return None
+    return Throughput(began=told.began, step_seconds=told.step_seconds, bytes=told.bytes, things=told.objects)
+
+
 def _amount(told: record.Amount) -> Amount:
     return Amount(things=told.objects, bytes=told.bytes)
 
 
-def _folders(told: Record) -> tuple[Folder, ...]:
+def _numbered(told: Record) -> list[tuple[int, record.Folder]]:
+    """The folders with their numbers, in the order in which the report shows them: the largest first, then the rest."""
     named = sorted((one for one in told.folders if one.name), key=lambda one: (-one.found.bytes, one.name))
     loose = [one for one in told.folders if one.name is not None and not one.name]
     rest = [one for one in told.folders if one.name is None]
-    numbered = [(number, one) for number, one in enumerate(named, 1)]
+    return [*enumerate(named, 1), *((0, one) for one in rest), *((-1, one) for one in loose)]
+
+
+def _folders(numbered: list[tuple[int, record.Folder]]) -> tuple[Folder, ...]:
     return tuple(
         Folder(number=number, name=one.name or None, things=one.found.objects, bytes=one.found.bytes)
-        for number, one in (*numbered, *((0, one) for one in rest), *((-1, one) for one in loose))
+        for number, one in numbered
     )
 
 

@@ -77,7 +77,7 @@ def _losses(report: Report, words: Words, colors: Mapping[str, str]) -> Markup:
         Bar(label=named(words, ATTRIBUTES, name), value=count, shown=words.number(count), color=FAIR)
         for name, count in ordered
     ]
-    return charts.bars("losses", words.text(N_("Things that lost an attribute")), _told(rows), rows, colors)
+    return charts.bars("losses", words.text(N_("Things that lack an attribute now")), _told(rows), rows, colors)
 
 
 def _phases(report: Report, words: Words, colors: Mapping[str, str]) -> Markup:

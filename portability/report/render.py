@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from importlib.resources import files
 from typing import Any
 
@@ -98,7 +99,13 @@ def _environment(language: Language) -> Environment:
     environment.install_gettext_translations(Words(language).translations, newstyle=True)  # type: ignore[attr-defined]  # the extension adds it
     environment.policies["ext.i18n.trimmed"] = True
     environment.filters["groups"] = groups
+    environment.filters["quoted"] = quoted
     return environment
+
+
+def quoted(word: str) -> str:
+    """A word of a command on the page, as the shell of any Unix wants it; a page is read elsewhere than it was made."""
+    return shlex.quote(word)
 
 
 def groups(text: str, size: int = 8) -> list[str]:

@@ -12,14 +12,13 @@ from typing import Any
 from connectors.keys import key_text
 from manifests.canonical import time_of, time_text
 from manifests.receipt import key_bytes
+from portability.rate import Rate
 from portability.report.model import Amount, Folder, Throughput
 
 SHOWN = 10
 """Folders named one by one."""
 DEPTHS = 4
 """Where everything lies in one folder, and in one folder of that, and so on, the folders inside say more."""
-STEPS = 96
-"""Steps of time, at most."""
 
 
 class Tally:
@@ -34,7 +33,8 @@ class Tally:
         self.gone: Counter[str] = Counter()
         """Losses by name whose value is kept nowhere."""
         self._depths = [_Depth(depth) for depth in range(1, DEPTHS + 1)]
-        self._clock = _Clock(since)
+        self._since = since.timestamp() if since else None
+        self._rate = Rate()
 
     def add(self, line: Mapping[str, Any]) -> None:
         size = line.get("size", 0)
@@ -51,7 +51,10 @@ class Tally:
             if depth.several:  # deeper folders are asked for only while this depth has but one
                 break
         if "received_at" in line and line["kind"] == "object":
-            self._clock.add(line["received_at"], size)
+            when = line["received_at"]
+            moment = _second(f"{when[:19]}Z" if when.endswith("Z") else when)
+            if self._since is None or moment >= self._since:
+                self._rate.add(moment, things=1, bytes_=size)
 
     def amount(self, *levels: str) -> Amount:
         return Amount(things=sum(self.levels[one] for one in levels), bytes=sum(self.bytes[one] for one in levels))
@@ -66,7 +69,20 @@ class Tally:
         return chosen.folders()
 
     def throughput(self) -> Throughput | None:
-        return self._clock.throughput()
+        return throughput(self._rate)
+
+
+def throughput(rate: Rate) -> Throughput | None:
+    """As a report has it; None if nothing passed."""
+    told = rate.told()
+    if not told:
+        return None
+    return Throughput(
+        began=time_text(datetime.fromtimestamp(0, UTC) + timedelta(seconds=rate.began)),
+        step_seconds=rate.step,
+        bytes=tuple(octets for octets, _ in told),
+        things=tuple(things for _, things in told),
+    )
 
 
 @lru_cache(maxsize=4096)  # many things arrive in the same second
@@ -125,44 +141,3 @@ class _Depth:
             if things:
                 named.append(Folder(number=number, things=things, bytes=octets))
         return tuple(named)
-
-
-class _Clock:
-    """Bytes and things by step; the step doubles when there are too many."""
-
-    def __init__(self, since: datetime | None) -> None:
-        self._since = since.timestamp() if since else None
-        self._step = 1
-        self._steps: dict[int, list[int]] = {}
-        self._first = self._last = 0
-
-    def add(self, when: str, size: int) -> None:
-        moment = _second(f"{when[:19]}Z" if when.endswith("Z") else when)
-        if self._since is not None and moment < self._since:
-            return
-        place = int(moment) // self._step
-        self._first = min(self._first, place) if self._steps else place
-        self._last = max(self._last, place) if self._steps else place
-        step = self._steps.setdefault(place, [0, 0])
-        step[0] += size
-        step[1] += 1
-        while self._last - self._first >= STEPS:
-            self._step *= 2
-            self._first, self._last = self._first // 2, self._last // 2
-            halved: dict[int, list[int]] = {}
-            for place, (octets, things) in self._steps.items():
-                kept = halved.setdefault(place // 2, [0, 0])
-                kept[0] += octets
-                kept[1] += things
-            self._steps = halved
-
-    def throughput(self) -> Throughput | None:
-        if not self._steps:
-            return None
-        told = [self._steps.get(place, [0, 0]) for place in range(self._first, self._last + 1)]
-        return Throughput(
-            began=time_text(datetime.fromtimestamp(0, UTC) + timedelta(seconds=self._first * self._step)),
-            step_seconds=self._step,
-            bytes=tuple(octets for octets, _ in told),
-            things=tuple(things for _, things in told),
-        )
