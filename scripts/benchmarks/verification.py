@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -17,14 +18,28 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(HERE / "tests"), str(HERE)]
 
-import archives  # noqa: E402 - found only once the path above is set
-
-_VERIFY = "import sys, pathlib; from portability.archive.verifier import verify_bag as v; sys.exit(v(pathlib.Path(sys.argv[1]), mode=sys.argv[2]).exit_code)"
+_VERIFY = """
+import resource, sys, pathlib
+from portability.archive.verifier import verify_bag
+code = verify_bag(pathlib.Path(sys.argv[1]), mode=sys.argv[2]).exit_code
+print(*(resource.getrusage(whose).ru_maxrss for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+sys.exit(code)
+"""
+"""Ours also tell the largest size of the driver and of any worker."""
 _BAGIT = "import sys, warnings; warnings.simplefilter('ignore'); import bagit; sys.exit(not bagit.Bag(sys.argv[1]).is_valid(processes=2))"
+
+
+def built(folder: Path, count: int, size: int) -> Path:
+    """`build` in another process."""
+    command = [sys.executable, __file__, "--build", str(folder), "--count", str(count), "--size", str(size)]
+    subprocess.run(command, check=True)
+    return folder
 
 
 def build(folder: Path, count: int, size: int) -> Path:
     """An archive of `count` files of `size` bytes each, every one different, a hundred to a folder."""
+    import archives  # late, in a process of its own: whoever measures stays small
+
     block = random.Random(2026).randbytes(size)
 
     def things() -> Iterator[archives.Thing]:
@@ -39,7 +54,9 @@ def build(folder: Path, count: int, size: int) -> Path:
 
 def commands(folder: Path, *, large: bool) -> dict[str, list[str]]:
     """Who verifies, and how. The first checks every rule and the manifest; the second checks what the others check."""
-    files = [path.relative_to(folder).as_posix() for path in archives.files_in(folder)] if large else []
+    files = (
+        [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()] if large else []
+    )
     all_of_them = {
         "portability, archive": [sys.executable, "-c", _VERIFY, str(folder), "archive"],
         "sha256sum -c": ["sha256sum", "--strict", "--quiet", "-c", "tagmanifest-sha256.txt", "manifest-sha256.txt"],
@@ -50,23 +67,31 @@ def commands(folder: Path, *, large: bool) -> dict[str, list[str]]:
     return {name: command for name, command in all_of_them.items() if command and shutil.which(command[0])}
 
 
-def run(command: list[str], folder: Path) -> tuple[float, float, float]:
-    """Wall and CPU seconds, and MB of the largest process."""
+_UNIT = 1 << 20 if sys.platform == "darwin" else 1 << 10
+Measured = tuple[float, float, float, float]
+"""Wall and CPU seconds, and MB of the process itself and of the largest one beneath it, or of the larger of both."""
+
+
+def run(command: list[str], folder: Path) -> Measured:
+    """Run it once. What it is told to be large is at least as large as this process, from which it begins as a copy."""
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     start = time.perf_counter()
-    with subprocess.Popen(command, cwd=folder, env=environment, **quiet) as started:
-        _, status, used = os.wait4(started.pid, 0)
-        started.returncode = os.waitstatus_to_exitcode(status)
-    if started.returncode:
-        raise subprocess.CalledProcessError(started.returncode, command)
-    memory = used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-    return time.perf_counter() - start, used.ru_utime + used.ru_stime, memory
+    with tempfile.TemporaryFile() as told:
+        with subprocess.Popen(command, cwd=folder, env=environment, stdout=told, stderr=subprocess.DEVNULL) as started:
+            _, status, used = os.wait4(started.pid, 0)
+            started.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.perf_counter() - start
+        if started.returncode:
+            raise subprocess.CalledProcessError(started.returncode, command)
+        told.seek(0)
+        sizes = told.read(100).split() if _VERIFY in command else [used.ru_maxrss, 0]
+    own, beneath = (int(size) / _UNIT for size in sizes)
+    return wall, used.ru_utime + used.ru_stime, own, beneath
 
 
-def measure(folder: Path, rounds: int, *, large: bool, only: str) -> dict[str, list[tuple[float, float, float]]]:
+def measure(folder: Path, rounds: int, *, large: bool, only: str) -> dict[str, list[Measured]]:
     """Each in turn."""
-    measured: dict[str, list[tuple[float, float, float]]] = {}
+    measured: dict[str, list[Measured]] = {}
     for _ in range(rounds):
         for name, command in commands(folder, large=large).items():
             if only in name:
@@ -83,21 +108,29 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="TEXT", help="those whose name has this in it")
     parser.add_argument("--archive", type=Path, help="an archive that exists, instead of one that is made")
     parser.add_argument("--scratch", type=Path, help="a folder in memory, so that no disk is measured")
+    parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.build:
+        build(chosen.build, chosen.count, chosen.size)
+        return
     count, size = (4, chosen.large << 20) if chosen.large else (chosen.count, chosen.size)
     with tempfile.TemporaryDirectory(dir=chosen.scratch) as scratch:
-        folder = chosen.archive.resolve() if chosen.archive else build(Path(scratch) / "archive", count, size)
+        folder = chosen.archive.resolve() if chosen.archive else built(Path(scratch) / "archive", count, size)
         measured = measure(folder, chosen.rounds, large=bool(chosen.large), only=chosen.only)
     what = str(chosen.archive) if chosen.archive else f"{count:,} files of {size:,} bytes"
     print(f"{what}, median of {chosen.rounds}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _UNIT
     base = measured.get("sha256sum -c") or next(iter(measured.values()))
     for name, found in measured.items():
-        wall, cpu, memory = (statistics.median(values) for values in zip(*found, strict=True))
+        wall, cpu, own, beneath = (statistics.median(values) for values in zip(*found, strict=True))
+        size = f"{own:.0f} MB" if own > floor else f"up to {floor:.0f} MB"
+        size += f", workers {beneath:.0f}" if beneath else ""
         # Both of a round ran side by side: their ratio holds where seconds do not.
         walls = statistics.median(mine[0] / other[0] for mine, other in zip(found, base, strict=True))
         cpus = statistics.median(mine[1] / other[1] for mine, other in zip(found, base, strict=True))
-        print(f"{name:24} wall {wall:6.2f} s ({walls:4.2f})  CPU {cpu:6.2f} s ({cpus:4.2f})  {memory:4.0f} MB")
+        print(f"{name:24} wall {wall:6.2f} s ({walls:4.2f})  CPU {cpu:6.2f} s ({cpus:4.2f})  {size}")
     print("in brackets: median of the ratios to sha256sum -c, or to the first line, round by round")
+    print("MB: the driver and its largest worker (with the driver's pages that it shares), or the largest process")
 
 
 if __name__ == "__main__":
