@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
@@ -25,8 +24,9 @@ from connectors.errors import (
     NotFoundError,
     UnsupportedError,
 )
-from connectors.keys import PARTIAL_FOLDER, key_bytes
+from connectors.keys import PARTIAL_FOLDER
 from connectors.local.attributes import describe, dress, walk
+from connectors.local.bulk import Bulk
 from connectors.local.names import CASE_SENSITIVE, link_problem, name_problem, native
 from connectors.local.partial import Partial
 from connectors.local.stream import FileStream
@@ -57,7 +57,7 @@ def connect(location: Location) -> Local:
     return Local(location)
 
 
-class Local:
+class Local(Bulk):
     """See the module. Changes are told by size and mtime: `version` stays None, since no old version can be asked for."""
 
     def __init__(self, location: Location) -> None:
@@ -325,7 +325,7 @@ class Local:
         with translated(self.uri, entry.key):
             partial.complete(entry, owner=self._owner)
             with self._parent(entry.key, create=True) as (folder, name):
-                publish(partial.folder, partial.name, folder, name, _lock_name(entry.key), replace=replace)
+                publish(partial.folder, partial.name, folder, name, entry.key, replace=replace)
                 return describe(folder, name, entry.key)
 
     def _put_link(self, entry: Entry, replace: bool) -> Entry:
@@ -350,7 +350,3 @@ class Local:
                 made.sync()
             folder.sync()
             return describe(folder, name, entry.key)
-
-
-def _lock_name(key: str) -> str:
-    return f"lock-{hashlib.sha256(key_bytes(key)).hexdigest()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import sys
@@ -22,6 +23,7 @@ from connectors.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from connectors.keys import key_bytes
 
 HANDLES = {os.open, os.stat, os.mkdir, os.rmdir, os.unlink, os.rename, os.readlink} <= os.supports_dir_fd
 """Folders are held by handle, so that nothing swapped behind our back is followed. Else (Windows) by path, checked on the way."""
@@ -223,11 +225,17 @@ def _read_at(handle: int, size: int, at: int) -> bytes:
     return os.pread(handle, size, at)
 
 
-def publish(source: Folder, name: str, target: Folder, final: str, lock: str, *, replace: bool) -> None:
-    """Give the finished file `name` of `source` its name in `target`, durably, at one stroke.
+def publish(source: Folder, name: str, target: Folder, final: str, key: str, *, replace: bool) -> None:
+    """`give_name`, durably."""
+    give_name(source, name, target, final, key, replace=replace)
+    target.sync()
 
-    Without `replace` FileExistsError if that name is taken, also under a race. `lock` is a name in `source` that all who
-    publish this key share; it is used where the file system has no hard links.
+
+def give_name(source: Folder, name: str, target: Folder, final: str, key: str, *, replace: bool) -> None:
+    """Give the finished file `name` of `source` its name in `target`, at one stroke.
+
+    Without `replace` FileExistsError if that name is taken, also under a race. All who publish one `key` share a lock in
+    `source` where the file system has no hard links.
     """
     if replace:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -247,10 +255,13 @@ def publish(source: Folder, name: str, target: Folder, final: str, lock: str, *,
         except OSError as error:
             if error.errno not in {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}:
                 raise
-            _rename_alone(source, name, target, final, lock)
+            _rename_alone(source, name, target, final, _lock_name(key))
         else:
             source.remove(name)
-    target.sync()
+
+
+def _lock_name(key: str) -> str:
+    return f"lock-{hashlib.sha256(key_bytes(key)).hexdigest()}"
 
 
 def _rename_alone(source: Folder, name: str, target: Folder, final: str, lock: str) -> None:

@@ -39,6 +39,7 @@ from connectors.local.names import link_problem, name_problem
 from connectors.location import Location
 from connectors.streams import BytesStream
 from connectors.testing.base import content, drain, keys, listed, pattern
+from connectors.testing.bulk import in_bulk
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.faults import Watched
 
@@ -86,6 +87,33 @@ class TestLocalWithoutHardLinks(TestLocal):
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
         monkeypatch.setattr(os, "link", refuse)
+
+
+class InBulk:
+    """The clauses on reading and writing over the bulk lane, wherever it takes a file."""
+
+    def open_place(self, location: Location) -> Any:
+        place = in_bulk(connect(location))
+        assert place.bulk_bytes, "there is no lane to test"
+        return place
+
+
+for _name in dir(ConnectorContract):
+    if _name.startswith("test_") and _name[5:7] not in {"03", "04", "05", "06", "07", "08", "10", "11", "14", "15"}:
+        setattr(InBulk, _name, None)  # the lane has no part in it
+
+
+class TestLocalInBulk(InBulk, TestLocal):
+    pass
+
+
+class TestLocalWithoutHandlesInBulk(InBulk, TestLocalWithoutHandles):
+    pass
+
+
+@posix_only
+class TestLocalWithoutHardLinksInBulk(InBulk, TestLocalWithoutHardLinks):
+    pass
 
 
 @pytest.fixture
@@ -514,7 +542,7 @@ def test_a_lock_that_is_taken_where_links_are_refused_is_worth_asking_again(
 
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(system, "_PATIENCE", 2)
-    monkeypatch.setattr("connectors.local.host._lock_name", lambda key: "held")
+    monkeypatch.setattr("connectors.local.system._lock_name", lambda key: "held")
     (root / PARTIAL_FOLDER).mkdir()
     (root / PARTIAL_FOLDER / "held").write_bytes(b"")
     with pytest.raises(UnavailableError):
