@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from connectors import AlreadyExistsError, Entry, Location, Preparer, Stream, connect
-from connectors.keys import key_text
-from manifests import bagit, signing
+from connectors.keys import key_bytes, key_text
+from manifests import bagit, crate, signing
 from manifests.digests import file_sha256
 from manifests.files import create_private, publish, write_private
 from manifests.header import Header
 from manifests.manifest import Summary
+from manifests.provenance import parse_provenance
 from portability import __version__
 from portability.archive import encryption, page, profile
 from portability.archive.place import PRIVATE
@@ -55,6 +57,7 @@ class Terms:
     names: str = "utf8"
     recipients: tuple[str, ...] = ()
     sha512: bool = False
+    ro_crate: bool = False
     signer: Signer | None = None
     timestamp: str | None = None
     """Address of a time-stamping authority (RFC 3161)."""
@@ -79,6 +82,7 @@ def close(terms: Terms, job: Job, ledger: Ledger, progress: Progress) -> Summary
     staging = staged(job.evidence)
     (staging / "metadata").mkdir(parents=True, exist_ok=True, mode=0o700)
     (staging / "signatures").mkdir(exist_ok=True, mode=0o700)
+    (staging / "data").mkdir(exist_ok=True, mode=0o700)
     progress.phase("close the archive", ledger.count("state = 'moved'"))
     manifest = staging / "metadata" / MANIFEST
     try:
@@ -99,7 +103,7 @@ def close(terms: Terms, job: Job, ledger: Ledger, progress: Progress) -> Summary
         if isinstance(host, Preparer):
             host.prepare()  # what a killed run was putting is litter beside the archive's own files
         # The lists last, the tag list last of all: without it there is no archive, only an unfinished folder.
-        for name in (*files, *tag_list):
+        for name in (*([crate.NAME] if terms.ro_crate else []), *files, *tag_list):
             _publish(host, staging, name)
         for name in _signatures(terms, staging):
             _publish(host, staging, name)
@@ -164,15 +168,17 @@ def _tag_files(terms: Terms, job: Job, ledger: Ledger, staging: Path, summary: S
     yield made("metadata/manifest.schema.json", profile.manifest_schema)
     yield made("metadata/checkpoint.txt", summary.checkpoint.to_bytes)
     yield made("metadata/provenance.json", lambda: events(job, ledger, summary, kind="export"))
+    if terms.ro_crate:  # before the files that count the payload
+        made(crate.NAME, lambda: _crate(terms, ledger, staging, summary))
     yield made("metadata/history.jsonl", lambda: _history(terms))
     yield sealed(made("metadata/source.json", lambda: _json(terms.settings() if terms.settings else {})))
     yield made("metadata/bagit-profile.json", profile.bagit_profile)
     if terms.recipients:
         yield made("metadata/recipients.txt", lambda: "".join(f"{one}\n" for one in terms.recipients).encode())
     yield made("bagit.txt", profile.declaration)
-    yield made("bag-info.txt", lambda: _bag_info(terms, ledger, summary))
+    yield made("bag-info.txt", lambda: _bag_info(terms, ledger, staging, summary))
     fingerprint = terms.signer.public.fingerprint if terms.signer else None
-    yield made("README.txt", lambda: page.readme(_reader_facts(terms, ledger, summary, fingerprint)))
+    yield made("README.txt", lambda: page.readme(_reader_facts(terms, ledger, staging, summary, fingerprint)))
     yield made("verify.sh", page.verify_sh)
     yield made("verify.html", page.verify_html)
     yield _payload_list(staging, ledger)
@@ -184,8 +190,8 @@ def _history(terms: Terms) -> bytes:
     return terms.history.read_bytes() if terms.history and terms.history.exists() else b""
 
 
-def _reader_facts(terms: Terms, ledger: Ledger, summary: Summary, fingerprint: str | None) -> page.Facts:
-    longest = max((len(path.encode("utf-16-le")) // 2 for path, _, _ in _payload(ledger)), default=0)
+def _reader_facts(terms: Terms, ledger: Ledger, staging: Path, summary: Summary, fingerprint: str | None) -> page.Facts:
+    longest = max((len(path.encode("utf-16-le")) // 2 for path, _, _ in _payload(ledger, staging)), default=0)
     return page.Facts(
         practice=terms.practice,
         created=summary.header.created,
@@ -199,8 +205,35 @@ def _reader_facts(terms: Terms, ledger: Ledger, summary: Summary, fingerprint: s
     )
 
 
-def _payload(ledger: Ledger) -> Iterator[tuple[str, str, int]]:
+def _crate(terms: Terms, ledger: Ledger, staging: Path, summary: Summary) -> bytes:
+    """Written after what it speaks of, and published before it, with the payload."""
+    names = [
+        f"metadata/{MANIFEST}{'.age' if terms.recipients else ''}",
+        "metadata/checkpoint.txt",
+        "metadata/provenance.json",
+    ]
+    there = {f"{'/'.join(path.split('/', 2)[:2])}/" for path, _, _ in _moved(ledger)}
+    return crate.write_crate(
+        practice=terms.practice,
+        identifier=terms.identifier,
+        created=summary.header.created,
+        lines=summary.count,
+        octets=summary.bytes,
+        folders=sorted(there),
+        described_by={name: file_sha256(staging / name) for name in names},
+        events=parse_provenance((staging / "metadata" / "provenance.json").read_bytes()),
+        software={"name": "portability", "version": __version__},
+    )
+
+
+def _payload(ledger: Ledger, staging: Path) -> Iterator[tuple[str, str, int]]:
     """Path, SHA-256 and size of every payload file, each once, in the order of path bytes."""
+    ours = staging / crate.NAME
+    described = [(crate.NAME, file_sha256(ours), ours.stat().st_size)] if ours.exists() else []
+    return heapq.merge(_moved(ledger), described, key=lambda file: key_bytes(file[0]))
+
+
+def _moved(ledger: Ledger) -> Iterator[tuple[str, str, int]]:
     last = b""
     while True:
         rows = ledger.query(
@@ -224,7 +257,7 @@ def _payload_list(staging: Path, ledger: Ledger) -> str:
     if not path.exists():
         part = path.with_name(f"{name}.part")
         with create_private(part) as out:
-            for file, sha256, _ in _payload(ledger):
+            for file, sha256, _ in _payload(ledger, staging):
                 out.write(bagit.list_line(sha256, file))
             publish(out, part, path)
     return name
@@ -240,9 +273,10 @@ def _payload_list_512(staging: Path, ledger: Ledger, terms: Terms) -> str:
     part = path.with_name(f"{name}.part")
     try:
         with create_private(part) as out:
-            for file, expected, size in _payload(ledger):
+            for file, expected, size in _payload(ledger, staging):
                 sha512, sha256 = hashlib.sha512(), hashlib.sha256()
-                body = host.open(Entry(key=file, size=size))
+                own = file == crate.NAME  # which is not published yet
+                body: Any = (staging / file).open("rb") if own else host.open(Entry(key=file, size=size))
                 try:
                     while piece := body.read(1 << 20):
                         sha512.update(piece)
@@ -294,9 +328,9 @@ def _signatures(terms: Terms, staging: Path) -> list[str]:
     return names
 
 
-def _bag_info(terms: Terms, ledger: Ledger, summary: Summary) -> bytes:
+def _bag_info(terms: Terms, ledger: Ledger, staging: Path, summary: Summary) -> bytes:
     octets = files = 0
-    for _, _, size in _payload(ledger):
+    for _, _, size in _payload(ledger, staging):
         octets, files = octets + size, files + 1
     return bagit.write_bag_info(
         [

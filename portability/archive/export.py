@@ -62,6 +62,8 @@ class Export:
     path_limit: int = 240
     recipients: tuple[str, ...] = ()
     sha512: bool = False
+    ro_crate: bool = False
+    """Also describe the archive as RO-Crate 1.3 does."""
     signer: Signer | None = None
     timestamp: str | None = None
     """Address of a time-stamping authority that stamps the signature."""
@@ -145,6 +147,7 @@ def _prepared(asked: Export) -> tuple[Job, Terms]:
         names=asked.names,
         recipients=asked.recipients,
         sha512=asked.sha512,
+        ro_crate=asked.ro_crate,
         signer=asked.signer,
         timestamp=asked.timestamp,
         history=asked.history,
@@ -314,6 +317,7 @@ def work_folder(asked: Export) -> Path:
         asked.path_limit,
         asked.recipients,
         asked.sha512,
+        asked.ro_crate,
         asked.delta_from.url if asked.delta_from else None,
         asked.signer.public.fingerprint if asked.signer else None,
     ]

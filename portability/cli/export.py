@@ -55,6 +55,9 @@ from portability.cli.screen import Screen
     "--delta-from", metavar="ARCHIVE", help="Store only what changed since this full archive; needs it for ever."
 )
 @click.option("--with-sha512", is_flag=True, help="Add lists of SHA-512; reads every file once more.")
+@click.option(
+    "--ro-crate", is_flag=True, help="Add data/ro-crate-metadata.json, which describes the archive to research tools."
+)
 @click.option("--tar", "form", flag_value="tar", help="Also pack the archive into one .tar beside it.")
 @click.option("--zip", "form", flag_value="zip", help="Also pack the archive into one .zip beside it.")
 @click.option(
@@ -93,6 +96,7 @@ def command(
     path_limit: int,
     delta_from: str | None,
     with_sha512: bool,
+    ro_crate: bool,
     form: Any,
     history: Path | None,
     work: Path | None,
@@ -131,6 +135,7 @@ def command(
             path_limit=path_limit,
             recipients=encrypt_to,
             sha512=with_sha512,
+            ro_crate=ro_crate,
             delta_from=base,
             signer=signer,
             timestamp=timestamp,

@@ -196,6 +196,31 @@ def test_readme_names_the_fingerprint_the_root_and_how_long_the_longest_path_is(
     assert str(len(f"{archive.name}/data/files/dossier/lettre.txt")) in text
 
 
+@pytest.mark.parametrize("form", ["clear", "encrypted", "versioned"])
+def test_an_archive_with_a_crate_is_accepted_by_every_reader(form: str, tmp_path: Path, moto: servers.S3Server) -> None:
+    source = a_folder(tmp_path / "practice")
+    if form == "versioned":
+        source = moto.place(versioned=True)
+        put(source, "Dupont.txt", b"old")
+        put(source, "Dupont.txt", b"new", replace=True)
+    more = {"recipients": (an_identity(tmp_path / "key"),)} if form == "encrypted" else {"sha512": True}
+
+    archive = an_archive(source, tmp_path / "exports", ro_crate=True, work=tmp_path / "work", **more)
+
+    check_with_stock_tools(archive)
+    assert verified(archive).exit_code == (3 if form == "encrypted" else 0)
+    done = subprocess.run(["sh", "verify.sh"], cwd=archive, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    crate = archive / "data" / "ro-crate-metadata.json"
+    parts = {part["@id"] for part in json.loads(crate.read_text())["@graph"][1]["hasPart"]}
+    assert parts == {f"{path.name}/" for path in (archive / "data").iterdir() if path.is_dir()}
+    assert "Dupont" not in crate.read_text()
+    crate.write_bytes(crate.read_bytes() + b" ")
+    assert verified(archive).exit_code == 4
+    crate.unlink()
+    assert verified(archive).exit_code == 4
+
+
 def test_two_practices_whose_names_begin_alike_are_two_series(tmp_path: Path) -> None:
     source = a_folder(tmp_path / "practice")
     one, other = (an_archive(source, tmp_path / "exports", practice=f"Cabinet {name}") for name in ("Nord", "Sud"))
