@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from connectors import Location
-from portability import cluster
 from portability.errors import UsageError
 from portability.job import Policy
 from portability.links import link, ready
@@ -16,6 +15,9 @@ from portability.parcel import marked, needs
 from portability.pool import OwnWorkers
 from portability.pool import prepare as prepare_own
 from portability.progress import Progress
+
+if TYPE_CHECKING:
+    from portability.cluster import Scheduler
 
 _GIVEN_WINDOW = 64
 """Batches under way on an executor of which we do not know how many workers it has."""
@@ -35,6 +37,8 @@ def prepare(policy: Policy, places: tuple[Location, Location]) -> None:
     if not policy.engine:
         prepare_own({place.scheme for place in places})
         return
+    from portability import cluster  # here and below: with asyncio, it is a twentieth of all that a run loads
+
     scheduler = _scheduler(policy.engine, places)
     with marked(places[1]) as mark, cluster.connected(scheduler) as client:
         cluster.examine(client, needs(places, mark))
@@ -70,14 +74,18 @@ class Workers:
         if self._given is not None:
             work(self._given, policy.workers or 1, lambda: _GIVEN_WINDOW)
         elif policy.engine:
+            from portability import cluster
+
             scheduler = _scheduler(policy.engine, places)
             cluster.on_dask(work, scheduler, places, limit=_limit(policy, places), note=self._progress.note)
         else:
             self._own.run(lambda executor, count: work(executor, count, lambda: 4 * count))
 
 
-def _scheduler(engine: str, places: tuple[Location, ...]) -> cluster.Scheduler:
+def _scheduler(engine: str, places: tuple[Location, ...]) -> Scheduler:
     """The engine's address, if its workers can open these places. UsageError."""
+    from portability import cluster
+
     scheduler = cluster.Scheduler.parse(engine)
     for place in places:
         if _in_memory(place):
