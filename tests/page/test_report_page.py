@@ -228,6 +228,28 @@ def test_charts_say_what_they_show_to_who_cannot_see_them(show: Callable[..., Sh
         assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("name", ["unproven", "drill"])
+def test_why_it_is_not_proven_is_seen_without_scrolling(
+    show: Callable[..., Shown], name: str, screen: ViewportSize
+) -> None:
+    shown = show(name, viewport=screen)
+    first = shown.page.locator(".why li").first
+    expect(first).to_be_visible()
+    box = first.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= screen["height"]
+
+
+def test_a_table_with_many_words_stands_line_under_line_on_a_phone(show: Callable[..., Shown]) -> None:
+    """Columns so narrow that words break inside are what it replaces."""
+    shown = show("drill", viewport=PHONE)
+    row = shown.page.locator("table.stack tbody tr").first
+    boxes = [cell.bounding_box() for cell in row.locator("> *").all() if cell.is_visible()]
+    assert len({round(box["x"]) for box in boxes if box}) == 1
+    assert row.locator("td[data-label]").count() >= 2
+
+
 def test_a_hostile_name_is_only_text(show: Callable[..., Shown]) -> None:
     page = show("hostile").page
     text = page.locator("main").inner_text()

@@ -6,10 +6,12 @@ import json
 import math
 import random
 import shlex
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from configparser import RawConfigParser
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from decimal import Decimal
@@ -28,7 +30,7 @@ from portability.drill import canary, deadlines, leaving, metrics, notify
 from portability.drill.quote import quote
 from portability.drill.record import Amount, Record
 from portability.drill.sampling import _EXACT, Turn, _is_likely, fewer_than, next_turn
-from portability.drill.schedule import schedule
+from portability.drill.schedule import Needs, needs, schedule
 from portability.drill.status import status
 from portability.errors import EvidenceError, RefusedError, UsageError
 from portability.job_drill import OwnDeadline, Prices, share_ppm
@@ -240,6 +242,49 @@ def test_a_schedule_is_read_back_as_the_command_that_was_meant() -> None:
     assert made.name == "portability-drill-cabinet-co"
 
 
+def test_a_timer_reads_its_variables_from_one_file_beside_the_job(tmp_path: Path) -> None:
+    program = 'import os, sys; print(os.environ["OLD_ACCESS_KEY_ID"], sys.argv[1])'
+    needed = Needs(lines=("OLD_ACCESS_KEY_ID=''",), variables=("OLD_ACCESS_KEY_ID",))
+    command = [sys.executable, "-c", program, "50 %"]
+    folder = tmp_path / "l'été $HOME"
+    folder.mkdir()
+    made = schedule(command, job="cabinet", at=clock_time(20), folder=str(folder), start=DAY, needed=needed)
+
+    assert f"\nEnvironmentFile={made.environment_file}\n" in made.service
+    Path(made.environment_file).write_text(made.environment.replace("''", "'a \"b\"'"))
+    line = made.cron.split(" ", 5)[5].replace(r"\%", "%")
+    ran = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, env={}, timeout=60, check=True)
+    assert ran.stdout == 'a "b" 50 %\n'
+
+    plain = schedule(command, job="cabinet", at=clock_time(20), folder=str(folder), start=DAY)
+    assert (plain.environment_file, "EnvironmentFile" in plain.service, "set -a" in plain.cron) == ("", False, False)
+
+
+def test_a_schedule_knows_what_a_job_takes_from_whoever_starts_it(tmp_path: Path) -> None:
+    job = with_terms(
+        a_drill_job(Location.parse("s3://cabinet", credentials="env:OLD"), tmp_path),
+        restore_to=Location.parse("sftp://new.example/home", credentials="env:NEW"),
+        sign="practice-key",
+        passphrase="env:PRACTICE",
+    )
+    assert job.drill is not None
+    told = needs(job, job.drill)
+    assert told.variables == (
+        *("OLD_ACCESS_KEY_ID", "OLD_SECRET_ACCESS_KEY"),
+        *("NEW_PASSWORD", "NEW_KEY_FILE", "NEW_PASSPHRASE"),
+        "PRACTICE",
+    )
+    assert {"OLD_ACCESS_KEY_ID=''", "# NEW_PASSWORD=''", "PRACTICE=''"} < set(told.lines)
+    assert told.unattended == ()
+
+    asked = with_terms(replace(job, source=Location.parse("s3://cabinet", credentials="prompt")), passphrase=None)
+    assert asked.drill is not None
+    assert [line.split(" ", 2)[:2] for line in needs(asked, asked.drill).unattended] == [
+        ["the", "credentials"],
+        ["a", "signing"],
+    ]
+
+
 # -- status, metrics, notify ------------------------------------------------------------------------------------------
 
 
@@ -262,6 +307,12 @@ def test_status_turns_overdue_when_its_day_comes(told: tuple[Record, Path]) -> N
     assert (after.overdue, after.exit_code) == (True, 3)
     assert after.last == record
     assert after.due == "2026-05-31T20:00:00Z"
+
+
+def test_a_drill_remembers_what_left_the_source_when(told: tuple[Record, Path]) -> None:
+    passed, moved = told[0].throughput, told[0].moved
+    assert passed is not None
+    assert (sum(passed.objects), sum(passed.bytes)) == (moved.objects, moved.bytes)
 
 
 def test_status_says_when_the_last_drill_lies_in_the_future(told: tuple[Record, Path]) -> None:

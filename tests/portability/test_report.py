@@ -243,6 +243,30 @@ def test_a_drill_is_reported_with_those_before_it(tmp_path: Path) -> None:
     assert "labo" not in report.to_json()
 
 
+def test_a_folder_of_drills_is_reported_by_its_newest(tmp_path: Path) -> None:
+    newest = drill(tmp_path / "drills", Drilled(id="20260822T013000Z"), Drilled(id="20261122T013000Z", proven=False))
+    assert of(newest.parent).subject == newest.name
+    (newest / drills.NAME).unlink()
+    with pytest.raises(EvidenceError, match="the newest drill"):  # an older one is not passed off as the newest
+        of(newest.parent)
+
+
+def test_a_sampled_drill_has_lost_what_was_drawn_and_did_not_come_out(tmp_path: Path) -> None:
+    cover = drills.Cover(drills=1, of_drills=2, covered=5, of=10)
+    sample = drills.Sample(share_ppm=500_000, seed="s", drawn=5, of=10, damaged=1, fewer_than=4, cover=cover)
+    came = {"moved": drills.Amount(objects=6, bytes=6), "proven": drills.Amount(objects=6, bytes=6)}
+    more = {"scope": drills.Scope(kind="sample", sample=sample), "not_proven": drills.Amount(objects=1), **came}
+    # Five keys were drawn, two of them with an old version: seven things.
+    assert of(drill(tmp_path / "drills", Drilled(things=14, proven=False, more=more))).lost == 1
+
+
+def test_a_drill_shows_when_what_left_the_host(tmp_path: Path) -> None:
+    passed = drills.Throughput(began="2026-11-22T01:31:00Z", step_seconds=60, objects=(1, 0, 2), bytes=(10, 0, 20))
+    told = of(drill(tmp_path / "drills", Drilled(more={"throughput": passed}))).throughput
+    assert told is not None
+    assert (told.began, told.step_seconds, told.things, told.bytes) == (passed.began, 60, (1, 0, 2), (10, 0, 20))
+
+
 def test_a_drill_whose_record_was_altered_is_refused(tmp_path: Path) -> None:
     place = drill(tmp_path, Drilled(proven=False))
     path = place / drills.NAME

@@ -21,6 +21,7 @@ from portability.drill import record as drills
 from portability.errors import EXIT_CODES
 from portability.outcome import Problem
 from portability.report import runbook, vocabulary
+from portability.report.advice import reasons
 from portability.report.gather import Request, gather
 from portability.report.language import LANGUAGES, Words
 from portability.report.render import groups, report_html
@@ -171,3 +172,28 @@ def test_long_values_come_in_groups_and_urls_without_options() -> None:
     )
     assert place("sftp://cabinet@new.example/home") == "sftp://cabinet@new.example/home"
     assert place("urn:uuid:1") == "urn:uuid:1"
+
+
+def test_money_is_written_as_each_language_does() -> None:
+    assert FRENCH.money("1234.01", "EUR").replace("\u202f", " ").replace("\u00a0", " ") == "1 234,01 €"
+    assert ENGLISH.money("0.01", "EUR") == "€0.01"
+
+
+def test_each_reason_says_how_much_and_one_of_a_kind_is_not_counted(tmp_path: Path) -> None:
+    found = (
+        drills.Finding(problem="disappeared", count=1200, facts={"allowed": 5}),
+        drills.Finding(problem="shrank", count=1, facts={"before_objects": 4000, "objects": 1200}),
+    )
+    report = gather(Request(place=str(drill(tmp_path, Drilled(proven=False, findings=found)))), NOW)
+    assert [sentence for sentence, _ in reasons(report, ENGLISH)] == [
+        "Disappeared from the source since the last drill, more than the threshold allows: 1,200 (admitted: 5).",
+        "The source holds half of what it held, or less (before: 4,000, now: 1,200).",
+    ]
+    assert "au-delà du seuil admis : 1 200 (admis : 5)." in reasons(report, FRENCH)[0][0].replace(
+        "\u202f", " "
+    ).replace("\u00a0", " ")
+
+
+def test_a_folder_is_shown_as_a_path_and_a_service_with_its_address() -> None:
+    assert place("file:///media/chiffr%C3%A9%20disque") == "/media/chiffré disque"
+    assert place("s3://cabinet?endpoint=https://s3.old.example&style=path") == "s3://cabinet (https://s3.old.example)"
