@@ -34,7 +34,7 @@ from connectors.errors import (
     UnsupportedError,
 )
 from connectors.keys import PARTIAL_FOLDER, key_text
-from connectors.local import Local, connect, system
+from connectors.local import Local, bulk, connect, system
 from connectors.local.names import link_problem, name_problem
 from connectors.location import Location
 from connectors.streams import BytesStream
@@ -669,6 +669,95 @@ def test_a_process_killed_in_the_middle_of_a_put_leaves_nothing_visible(root: Pa
     assert len(partials(root)) == 1  # another run may be at work on it; only prepare may judge
     place.prepare()
     assert list(root.iterdir()) == []
+
+
+# The bulk lane
+
+
+def test_reading_in_bulk_declines_what_is_not_the_listed_file(root: Path, place: Local) -> None:
+    for name in ("good", "grown", "touched", "gone", "linked"):
+        (root / name).write_bytes(b"12345")
+    entries = [*place.list()]
+    (root / "grown").write_bytes(b"123456")
+    os.utime(root / "touched", ns=(1, 1))
+    (root / "gone").unlink()
+    (root / "linked").unlink()
+    (root / "linked").symlink_to("good")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(root / "pipe")
+        entries.append(Entry(key="pipe", size=5))
+    entries += [Entry(key="../good", size=5), Entry(key="absent/good", size=5), Entry(key="good/below", size=5)]
+    found = dict(place.read_many(entries, 2))
+    assert sorted(found) == [*range(len(entries))]
+    assert [entries[number].key for number, read in found.items() if read is not None] == ["good"]
+
+
+def test_putting_in_bulk_makes_names_durable_before_it_tells_of_them(
+    root: Path, place: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    file, folder, named = bulk.Partial.complete, bulk.Folder.sync, bulk.give_name
+    monkeypatch.setattr(bulk.Partial, "complete", lambda *a, **b: (done.append("file"), file(*a, **b))[1])
+    monkeypatch.setattr(bulk.Folder, "sync", lambda self: (done.append(Path(self.path).name), folder(self))[1])
+    monkeypatch.setattr(bulk, "give_name", lambda *a, **b: (done.append("name"), named(*a, **b))[1])
+    for _, stored in place.put_many([(Entry(key=f"a/{n % 2}/{n}", size=1), b"1") for n in range(6)], 2):
+        assert stored is not None
+        done.append("told")
+    assert [step for step in done if step in {"file", "name"}] == ["file", "name"] * 6
+    assert done[-8:] == ["0", "1", *["told"] * 6]
+
+
+def test_putting_in_bulk_that_is_given_up_or_fails_leaves_nothing(root: Path, place: Local) -> None:
+    def some() -> Iterator[tuple[Entry, bytes]]:
+        for number in range(40):
+            yield Entry(key=f"{number:02}", size=1), b"1"
+        raise ValueError("of the reader")
+
+    given_up = place.put_many(some(), 2)
+    next(given_up)
+    given_up.close()  # type: ignore[attr-defined]  # it is a generator, which the protocol does not say
+    assert partials(root) == []
+    with pytest.raises(ValueError, match="of the reader"):
+        [*place.put_many(some(), 2)]
+    assert partials(root) == []
+    assert len(keys(place)) == 32  # what had been told of, and nothing that had not
+
+
+@posix_only
+def test_a_process_killed_anywhere_in_bulk_leaves_whole_files_only(root: Path) -> None:
+    program = """
+        import os, signal, sys
+        from connectors.entry import Entry
+        from connectors.local import connect
+        from connectors.location import Location
+
+        left = int(sys.argv[2])
+
+        def step(event, arguments):
+            global left
+            if event in {"os.link", "os.remove", "os.utime"} or (event == "open" and "portability-partial" in str(arguments[0])):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        place = connect(Location(scheme="file", path=sys.argv[1]))
+        sys.addaudithook(step)
+        items = [(Entry(key=str(n), size=3), b"abc") for n in range(3)]
+        for _ in place.put_many(iter(items), 2):
+            pass
+        """
+    killed = 0
+    for point in range(1, 8):
+        child = run(program, str(root), str(point))
+        child.communicate(timeout=30)
+        killed += child.returncode == -signal.SIGKILL
+        place = open_place(root)
+        assert all((root / key).read_bytes() == b"abc" for key in keys(place))
+        place.prepare()
+        assert partials(root) == []
+        for key in keys(place):
+            place.delete(key)
+    assert killed >= 5
 
 
 # Parts
