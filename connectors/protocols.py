@@ -19,7 +19,8 @@ ATTRIBUTES = frozenset(
 class Stream(Protocol):
     """Bytes, once, in order. `read(-1)` reads to the end; `b""` is the end and is only returned there.
 
-    Fewer bytes than promised raise CorruptedError or UnavailableError, never a short success.
+    Fewer bytes than promised raise CorruptedError or UnavailableError, never a short success. A stream may also have
+    `readinto(buffer)`, which reads into the beginning of a memoryview and returns how many bytes: see `streams.read_into`.
     """
 
     def read(self, size: int = -1, /) -> bytes: ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from connectors.entry import Entry
 from connectors.errors import CorruptedError
@@ -10,6 +11,7 @@ from connectors.protocols import Stream
 
 BLOCK = 1 << 18
 """Bytes asked of a stream at once when there is no reason for another number."""
+Piece = TypeVar("Piece", bytes, memoryview)
 
 
 class BytesStream:
@@ -35,8 +37,32 @@ def blocks(body: Stream, entry: Entry, host: str, size: int = BLOCK) -> Iterator
 
     A longer body is refused before its surplus is yielded.
     """
+    return _counted(iter(lambda: body.read(size), b""), entry, host)
+
+
+def slices(body: Stream, entry: Entry, host: str, buffer: memoryview) -> Iterator[memoryview]:
+    """As `blocks`, but each piece is the beginning of `buffer`, which the next one overwrites: large bodies cost less."""
+    return _counted((buffer[:count] for count in iter(lambda: read_into(body, buffer), 0)), entry, host)
+
+
+def read_into(body: Stream, buffer: memoryview) -> int:
+    """The next bytes of the body go to the beginning of `buffer`; their number, 0 at the end only.
+
+    Memory that is used again saves the system from handing it out anew, and a copy where the stream has a `readinto`.
+    """
+    fill = getattr(body, "readinto", None)
+    if fill is not None:
+        return int(fill(buffer))
+    piece = body.read(len(buffer))
+    if len(piece) > len(buffer):
+        raise CorruptedError("the body gave more bytes than it was asked for")
+    buffer[: len(piece)] = piece
+    return len(piece)
+
+
+def _counted(pieces: Iterable[Piece], entry: Entry, host: str) -> Iterator[Piece]:
     seen = 0
-    while piece := body.read(size):
+    for piece in pieces:
         seen += len(piece)
         if entry.size is not None and seen > entry.size:
             raise CorruptedError(f"the body is longer than the announced {entry.size} bytes", host=host, key=entry.key)

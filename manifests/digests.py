@@ -37,6 +37,19 @@ class Digesting:
         self.count += len(piece)
         return piece
 
+    def readinto(self, buffer: memoryview, /) -> int:
+        """The next bytes at the beginning of `buffer`; their number, 0 at the end only."""
+        fill = getattr(self._body, "readinto", None)
+        if fill is None:
+            piece = self._body.read(len(buffer))
+            count = len(piece)
+            buffer[:count] = piece
+        else:
+            count = int(fill(buffer))
+        self._sha256.update(buffer[:count])
+        self.count += count
+        return count
+
     def close(self) -> None:
         self._body.close()
 

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from connectors import BulkRead, BulkSource, ConnectorError, Describer, Entry, Location, NotFoundError, Stream
-from portability.copying import READ
+from connectors.streams import read_into
+from portability.copying import room_here
 from portability.fidelity import losses, without
 from portability.links import link
 from portability.outcome import Problem
@@ -222,27 +223,27 @@ def _read(destination: Any, entry: Entry, one: Check, batch: CheckBatch) -> tupl
     body: Stream = destination.open(entry)
     if bucket is not None:
         body = Throttled(body, bucket)
-    whole, count = hashlib.sha256(), 0
+    whole, count, room = hashlib.sha256(), 0, room_here()
     wrong: Difference | None = None
     try:
         if not one.parts:
-            while piece := body.read(READ):
-                whole.update(piece)
-                count += len(piece)
+            while got := read_into(body, room):
+                whole.update(room[:got])
+                count += got
             return whole.hexdigest(), count, None
         for number, (size, expected) in enumerate(one.parts, 1):
             part, left = hashlib.sha256(), size
-            while left and (piece := body.read(min(READ, left))):
-                whole.update(piece)
-                part.update(piece)
-                left -= len(piece)
-                count += len(piece)
+            while left and (got := read_into(body, room[:left])):
+                whole.update(room[:got])
+                part.update(room[:got])
+                left -= got
+                count += got
             if wrong is None and (left or part.hexdigest() != expected):
                 wrong = _difference(
                     "digest", f"part {number}: {expected}", f"part {number}: {part.hexdigest()}", "read"
                 )
-        while piece := body.read(READ):
-            count += len(piece)
+        while got := read_into(body, room):
+            count += got
         return whole.hexdigest(), count, wrong
     finally:
         body.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +22,15 @@ from portability.trying import DifferentContentError, bucket_for
 
 READ = 1 << 20
 """Bytes asked of a stream at once: large enough that no host's window runs dry between two reads."""
+_local = threading.local()
+
+
+def room_here() -> memoryview:
+    """This thread's memory for bytes that are only looked at; whoever asks next overwrites them."""
+    room: memoryview | None = _local.__dict__.get("room")
+    if room is None:
+        room = _local.room = memoryview(bytearray(READ))
+    return room
 
 
 def described(source: Any, step: Step) -> Entry:
@@ -55,13 +65,21 @@ class _Expecting:
 
     def read(self, size: int = -1, /) -> bytes:
         piece = self._body.read(size)
-        if (not piece or self._body.count == self._size) and self._body.sha256 != self._sha256:
+        self._check(end=not piece)
+        return piece
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        count = self._body.readinto(buffer)
+        self._check(end=not count)
+        return count
+
+    def _check(self, *, end: bool) -> None:
+        if (end or self._body.count == self._size) and self._body.sha256 != self._sha256:
             raise CorruptedError(
                 "the source's bytes are not those that its evidence knows: damaged or changed since",
                 host=self._place,
                 key=self._key,
             )
-        return piece
 
     def close(self) -> None:
         self._body.close()
@@ -177,9 +195,9 @@ def may_replace(destination: Any, step: Step, batch: Batch) -> bool:
 
 def digest_of(body: Stream) -> tuple[str, int]:
     """SHA-256 in hex and size of what a stream gives; the stream is closed."""
-    digesting = Digesting(body)
+    digesting, room = Digesting(body), room_here()
     try:
-        while digesting.read(READ):
+        while digesting.readinto(room):
             pass
     finally:
         digesting.close()

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from datetime import time as clock_time
 
 from connectors import Stream
+from connectors.streams import read_into
 from portability.errors import UsageError
 
 _RATE = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[kKmMgG]?)(?:i?[bB])?$")
@@ -118,6 +119,11 @@ class Throttled:
         piece = self._body.read(min(size, _STEP))
         self._bucket.spend(len(piece))
         return piece
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        count = read_into(self._body, buffer[:_STEP])
+        self._bucket.spend(count)
+        return count
 
     def close(self) -> None:
         self._body.close()

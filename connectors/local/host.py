@@ -33,7 +33,7 @@ from connectors.local.stream import FileStream
 from connectors.local.system import Folder, publish, sync_file, translated, write_at
 from connectors.location import Location
 from connectors.protocols import Capabilities, Stream
-from connectors.streams import blocks, read_exactly
+from connectors.streams import read_exactly, slices
 
 OPTIONS = {
     "owner": "keep: give files their owner by number (needs the right to; else they belong to who runs this)",
@@ -65,6 +65,7 @@ class Local(Bulk):
         self._path = native(location.path)
         self._owner = location.option("owner") == "keep"
         self._any_link = location.option("links") == "any"
+        self._room = bytearray()
 
     @property
     def uri(self) -> str:
@@ -313,7 +314,8 @@ class Local(Bulk):
     def _fill(self, partial: Partial, entry: Entry, body: Stream, at: int = 0) -> None:
         holes = entry.posix is not None and entry.posix.sparse
         start = at
-        for piece in blocks(body, entry, self.uri, _MIB):  # its errors are the body's own
+        self._room = self._room or bytearray(_MIB)
+        for piece in slices(body, entry, self.uri, memoryview(self._room)):  # its errors are the body's own
             with translated(self.uri, entry.key):
                 write_at(partial.handle, piece, at, holes=holes)
             at += len(piece)

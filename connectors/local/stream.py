@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from connectors.errors import ChangedError, CorruptedError
-from connectors.local.system import translated
+from connectors.local.system import read_into, translated
 
 
 class FileStream:
@@ -26,23 +26,41 @@ class FileStream:
         wanted = min(size, self._left)
         if wanted == 0:
             return b""
+        handle = self._opened()
+        with translated(self._host, self._key):
+            piece = os.read(handle, wanted)
+        self._saw(handle, len(piece))
+        return piece
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        wanted = min(len(buffer), self._left)
+        if wanted == 0:
+            return 0
+        handle = self._opened()
+        with translated(self._host, self._key):
+            count = read_into(handle, buffer[:wanted])
+        self._saw(handle, count)
+        return count
+
+    def _opened(self) -> int:
         if self._handle is None:
             raise ValueError("read of a closed stream")
+        return self._handle
+
+    def _saw(self, handle: int, count: int) -> None:
         with translated(self._host, self._key):
-            piece = os.read(self._handle, wanted)
-            status = os.fstat(self._handle)
+            status = os.fstat(handle)
         if (status.st_size, status.st_mtime_ns) != self._seen:
             raise ChangedError(
                 "the file was written to while it was read; run again when it is at rest",
                 host=self._host,
                 key=self._key,
             )
-        if not piece:
+        if not count:
             raise CorruptedError(
                 f"the file ended {self._left} bytes before its end; check the disk", host=self._host, key=self._key
             )
-        self._left -= len(piece)
-        return piece
+        self._left -= count
 
     def close(self) -> None:
         if self._handle is not None:

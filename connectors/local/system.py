@@ -194,13 +194,13 @@ def sync_file(handle: int) -> None:
     os.fsync(handle)
 
 
-def write_at(handle: int, data: bytes, at: int, *, holes: bool) -> None:
+def write_at(handle: int, data: bytes | memoryview, at: int, *, holes: bool) -> None:
     """Write all of `data` at the offset. With `holes`, zeros are left out where zeros are read already."""
     if not holes:
         _write_all(handle, memoryview(data), at)
         return
     for start in range(0, len(data), len(_ZEROS)):
-        piece = data[start : start + len(_ZEROS)]
+        piece = bytes(data[start : start + len(_ZEROS)])
         if not (_is_zero(piece) and _is_zero(_read_at(handle, len(piece), at + start))):
             _write_all(handle, memoryview(piece), at + start)
 
@@ -216,6 +216,15 @@ def _write_all(handle: int, data: memoryview, at: int) -> None:
         written = os.write(handle, data) if sys.platform == "win32" else os.pwrite(handle, data, at)
         data = data[written:]
         at += written
+
+
+def read_into(handle: int, buffer: memoryview) -> int:
+    """Read where the handle stands, to the beginning of `buffer`."""
+    if hasattr(os, "readv"):
+        return os.readv(handle, [buffer])
+    piece = os.read(handle, len(buffer))
+    buffer[: len(piece)] = piece
+    return len(piece)
 
 
 def _read_at(handle: int, size: int, at: int) -> bytes:

@@ -24,18 +24,29 @@ class Body:
             return b""
         with translated(self._host, self._key):
             piece: bytes = self._raw.read(size if size > 0 else None)
-        self._seen += len(piece)
+        self._saw(len(piece), end=size < 0 or not piece)
+        return piece
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        if self._ended or not buffer:
+            return 0
+        with translated(self._host, self._key):
+            count: int = self._raw.readinto(buffer)
+        self._saw(count, end=not count)
+        return count
+
+    def _saw(self, count: int, *, end: bool) -> None:
+        self._seen += count
         if self._expected is not None and self._seen > self._expected:
             raise CorruptedError(
                 f"the host sent more than the announced {self._expected} bytes", host=self._host, key=self._key
             )
-        if size < 0 or not piece:
+        if end:
             if self._expected is not None and self._seen < self._expected:
                 raise UnavailableError(
                     f"the connection ended after {self._seen} of {self._expected} bytes", host=self._host, key=self._key
                 )
             self._ended = True
-        return piece
 
     def close(self) -> None:
         self._ended = True

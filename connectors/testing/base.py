@@ -15,7 +15,7 @@ from connectors.errors import ConnectorError, NotFoundError
 from connectors.location import Location
 from connectors.protocols import Stream
 from connectors.registry import connect
-from connectors.streams import BLOCK, BytesStream
+from connectors.streams import BLOCK, BytesStream, read_into
 
 
 class Base:
@@ -124,6 +124,18 @@ def drain(stream: Stream, size: int = BLOCK) -> bytes:
             assert size < 0 or len(piece) <= size, "read gave more than it was asked for"
             pieces.append(piece)
         assert stream.read(1) == b"", "bytes came after the end"
+    finally:
+        stream.close()
+    return b"".join(pieces)
+
+
+def poured(stream: Stream, size: int) -> bytes:
+    """All bytes of a stream, read into one buffer, and the stream closed."""
+    buffer, pieces = memoryview(bytearray(size)), []
+    try:
+        while count := read_into(stream, buffer):
+            pieces.append(bytes(buffer[:count]))
+        assert read_into(stream, buffer) == 0, "bytes came after the end"
     finally:
         stream.close()
     return b"".join(pieces)

@@ -16,7 +16,7 @@ from connectors.errors import AlreadyExistsError, ChangedError, ConnectorError, 
 from connectors.location import Location
 from connectors.protocols import Eraser, Preparer
 from connectors.streams import BytesStream
-from connectors.testing.base import Base, check_bytes, check_error, content, drain, keys, listed, pattern
+from connectors.testing.base import Base, check_bytes, check_error, content, drain, keys, listed, pattern, poured
 
 
 class Reading(Base):
@@ -113,6 +113,7 @@ class Reading(Base):
         check_bytes(content(place, place.stat("a")), data)
         check_bytes(drain(place.open(entry), 7777), data)
         check_bytes(drain(place.open(entry), -1), data)
+        check_bytes(poured(place.open(entry), 7777), data)
 
     @pytest.mark.parametrize(
         ("start", "stop"), [(0, 1), (0, 10), (3, 7), (9, 10), (4, None), (10, None), (5, 5), (70_000, 300_000)]
@@ -128,6 +129,8 @@ class Reading(Base):
         entry = self.store(place, "a", b"0123456789")
         with pytest.raises(ConnectorError):
             content(place, replace(entry, size=15))
+        with pytest.raises(ConnectorError):
+            poured(place.open(replace(entry, size=15)), 7)
 
     def test_11_what_is_not_there_is_not_found(self, place: Any) -> None:
         with pytest.raises(NotFoundError) as stat:

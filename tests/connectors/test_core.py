@@ -1,5 +1,6 @@
 """Locations, credentials, keys, entries, errors, streams and the registry: what every host stands on."""
 
+import io
 import json
 import os
 import pickle
@@ -25,7 +26,7 @@ from connectors.errors import (
 from connectors.keys import PARTIAL_FOLDER, check_file_path, file_path_problem, fold, key_bytes, key_text
 from connectors.location import Location, redact
 from connectors.memory import Memory
-from connectors.streams import BytesStream, blocks, read_exactly
+from connectors.streams import BytesStream, blocks, read_exactly, read_into, slices
 
 ODD_TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF))
 """Any text, and bytes that are not UTF-8 as surrogateescape carries them."""
@@ -309,6 +310,27 @@ def test_a_body_is_counted_and_its_surplus_is_not_passed_on():
         with pytest.raises(CorruptedError):
             seen.extend(blocks(BytesStream(data), entry, "test:", 1))
         assert len(b"".join(seen)) <= 3
+
+
+@pytest.mark.parametrize("wrap", [lambda data: BytesStream(data), io.BytesIO])
+def test_a_body_in_one_buffer_is_counted_and_its_surplus_is_not_passed_on(wrap):
+    entry, buffer = Entry(key="a", size=300), memoryview(bytearray(7))
+    data = bytes(range(150)) * 2
+    assert b"".join(bytes(piece) for piece in slices(wrap(data), entry, "test:", buffer)) == data
+    for wrong in (data[:-1], data + b"x"):
+        seen = []
+        with pytest.raises(CorruptedError):
+            seen.extend(bytes(piece) for piece in slices(wrap(wrong), entry, "test:", buffer))
+        assert len(b"".join(seen)) <= 300
+
+
+def test_a_body_that_gives_more_than_it_was_asked_for_is_refused():
+    class Eager(BytesStream):
+        def read(self, size=-1, /):
+            return super().read(size + 1)
+
+    with pytest.raises(CorruptedError):
+        read_into(Eager(b"12345"), memoryview(bytearray(3)))
 
 
 def test_an_unknown_scheme_names_the_known_ones():

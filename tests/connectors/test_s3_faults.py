@@ -32,6 +32,7 @@ from connectors.errors import (
 from connectors.location import Location
 from connectors.registry import connect
 from connectors.streams import BytesStream
+from connectors.testing.base import poured
 
 SECRET = "fake-secret-0009"
 
@@ -220,6 +221,8 @@ def test_a_body_shorter_than_announced_is_an_error_inside_read():
         stream.close()
         with pytest.raises(UnavailableError):
             fake.place().open(Entry(key="a", size=1000)).read()
+        with pytest.raises(UnavailableError):
+            poured(fake.place().open(Entry(key="a", size=1000)), 256)
 
 
 def test_another_length_than_listed_is_an_error_at_open():
@@ -242,6 +245,8 @@ def test_a_checksum_that_the_bytes_do_not_have_is_found_at_the_end():
         with pytest.raises(CorruptedError, match="checksum"):
             to_the_end(stream, 3)
         stream.close()
+        with pytest.raises(CorruptedError, match="checksum"):
+            poured(fake.place(checksums="when_supported").open(Entry(key="a", size=5)), 3)
 
 
 def test_an_error_inside_a_200_of_complete_is_an_error_and_the_upload_is_ended():

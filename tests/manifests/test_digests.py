@@ -22,6 +22,22 @@ def test_the_digest_is_the_same_in_pieces_of_any_size(data: bytes, sizes: list[i
     assert stream_sha256(io.BytesIO(data)) == (stream.sha256, len(data))
 
 
+@given(st.binary(max_size=200), st.integers(1, 50), st.booleans())
+def test_the_digest_is_the_same_in_a_buffer_of_any_size(data: bytes, size: int, fills: bool) -> None:
+    body = io.BytesIO(data)
+    stream, buffer = Digesting(body if fills else OnlyRead(body)), memoryview(bytearray(size))
+    pieces = [bytes(buffer[:count]) for count in iter(lambda: stream.readinto(buffer), 0)]
+    assert b"".join(pieces) == data
+    assert (stream.sha256, stream.count) == (hashlib.sha256(data).hexdigest(), len(data))
+
+
+class OnlyRead:
+    """A stream without `readinto`."""
+
+    def __init__(self, body: io.BytesIO) -> None:
+        self.read, self.close = body.read, body.close
+
+
 def test_closing_closes_the_body_and_keeps_the_digest() -> None:
     body = io.BytesIO(b"abc")
     stream = Digesting(body)
