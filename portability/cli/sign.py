@@ -10,6 +10,7 @@ import click
 from portability.cli.app import command as make
 from portability.cli.screen import Screen
 from portability.cli.words import table
+from portability.shell import command_line
 
 if TYPE_CHECKING:
     from portability.report import handover
@@ -50,14 +51,16 @@ def command(
     signature = handover.sign(statement, _role(role), signer)
     facts = table([("signature", str(signature)), ("as", role), ("fingerprint", signer.fingerprint)], right=frozenset())
     known = handover.signers_of(statement)
-    verify = f"ssh-keygen -Y verify -f {known} -I {role} -n portability-statement-v1 -s {signature}"
+    verify = command_line(
+        "ssh-keygen", "-Y", "verify", "-f", known, "-I", role, "-n", "portability-statement-v1", "-s", signature
+    )
     lines = [
         click.style("SIGNED", fg="green", bold=True),
         *facts,
         "",
         "  → give the other side the statement and this signature, and your fingerprint by another way (on paper, by telephone)",
         "  → to check it with OpenSSH alone:",
-        f"      {verify} < {statement}",
+        f"      {verify} < {command_line(statement)}",
     ]
     record = {"type": "signature", "role": role, "file": str(signature), "fingerprint": signer.fingerprint}
     screen.result("\n".join(lines), [record])

@@ -22,6 +22,7 @@ from manifests.files import create_private, publish, write_private
 from manifests.receipt import key_bytes as line_key
 from portability.errors import PlaceError, UsageError
 from portability.outcome import printable
+from portability.shell import command_line
 
 COLUMNS = ("type", "name", "key", "expected", "found")
 SHORTEST = 32
@@ -94,7 +95,7 @@ def load_key(path: Path) -> Pseudonyms:
     except OSError as error:
         raise PlaceError(f"the key file {path} cannot be used: {error.strerror or error}") from error
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise PlaceError(f"the key file {path} can be read by others", hint=f"chmod 600 {path}")
+        raise PlaceError(f"the key file {path} can be read by others", hint=command_line("chmod", "600", path))
     if len(data) < SHORTEST:
         raise UsageError(
             f"the key file {path} holds fewer than {SHORTEST} bytes",
