@@ -266,7 +266,8 @@ export function sizeText(bytes, language) {
 
 /** A sentence as it is set in this language: French has no line break before its double signs. */
 export function typeset(text, language) {
-  return language === "fr" ? text.replace(/ ([:;!?»])/g, "\u00a0$1").replace(/« /g, "«\u00a0") : text;
+  const whole = text.replace(/(:|\bsur|\bof) (\d)/g, "$1\u00a0$2"); // no number at the beginning of a line
+  return language === "fr" ? whole.replace(/ ([:;!?»])/g, "\u00a0$1").replace(/« /g, "«\u00a0") : whole;
 }
 
 /** A name for people: control, direction and other invisible characters as escapes. */
