@@ -28,6 +28,14 @@ _ENCRYPTION = {
     "SSEKMSKeyId": "kms_key",
     "SSECustomerAlgorithm": "customer_algorithm",
 }
+_BESIDE = {
+    "ObjectLockLegalHoldStatus": "legal_hold",
+    "WebsiteRedirectLocation": "redirect",
+    "PartsCount": "parts",
+    "Restore": "restore",
+    "ReplicationStatus": "replication",
+}
+_RARE = frozenset({*_LOCK, *_ENCRYPTION, *_BESIDE})
 
 
 def from_head(
@@ -44,18 +52,11 @@ def from_head(
     if head.get("ExpiresString"):
         headers["expires"] = head["ExpiresString"]
     host: dict[str, Any] = {}
-    for name, fields in (("lock", _LOCK), ("encryption", _ENCRYPTION)):
-        if found := {new: _plain(head[old]) for old, new in fields.items() if head.get(old)}:
-            host[name] = found
-    for name, old in (
-        ("legal_hold", "ObjectLockLegalHoldStatus"),
-        ("redirect", "WebsiteRedirectLocation"),
-        ("parts", "PartsCount"),
-        ("restore", "Restore"),
-        ("replication", "ReplicationStatus"),
-    ):
-        if head.get(old):
-            host[name] = head[old]
+    if not _RARE.isdisjoint(head):
+        for name, fields in (("lock", _LOCK), ("encryption", _ENCRYPTION)):
+            if found := {new: _plain(head[old]) for old, new in fields.items() if head.get(old)}:
+                host[name] = found
+        host.update({new: head[old] for old, new in _BESIDE.items() if head.get(old)})
     digests = {_snake(name): str(value) for name, value in head.items() if name.startswith("Checksum") and value}
     if head.get("ETag"):
         digests["etag"] = head["ETag"]

@@ -82,13 +82,33 @@ class Answer:
         }
 
 
-@dataclass(slots=True)
-class _Exchange:
-    done: Callable[[Answer], None]
-    line: Line
-    request: Request
-    lines: list[bytes]
-    pieces: list[bytes]
+class _Handle:
+    """One of libcurl's handles, and what it was last told: each telling costs about a microsecond."""
+
+    __slots__ = ("body", "curl", "done", "kind", "lines", "pieces", "told")
+
+    def __init__(self, curl: Any, kind: tuple[Line, str]) -> None:
+        self.curl, self.kind = curl, kind
+        self.lines: list[bytes] = []
+        self.pieces: list[bytes] = []
+        self.body = BytesIO()
+        self.told: dict[int, Any] = {}
+        self.done: Callable[[Answer], None] = _nobody
+
+    def tell(self, option: int, value: Any) -> None:
+        if self.told.get(option) != value:
+            self.curl.setopt(option, value)
+            self.told[option] = value
+
+    def read(self, size: int) -> bytes:
+        return self.body.read(size)
+
+    def seek(self, at: int, origin: int) -> int:
+        return 0 if self.body.seek(at, origin) >= 0 else 1
+
+
+def _nobody(answer: Answer) -> None:
+    """Who asks before anybody has."""
 
 
 class Wire:
@@ -96,32 +116,35 @@ class Wire:
 
     def __init__(self) -> None:
         self._multi = pycurl.CurlMulti()
-        self._under_way: dict[Any, _Exchange] = {}
-        self._idle: dict[tuple[Line, str], list[Any]] = {}
+        self._under_way: dict[Any, _Handle] = {}
+        self._idle: dict[tuple[Line, str], list[_Handle]] = {}
         self._due: list[tuple[float, Callable[[], None]]] = []
 
     def send(self, line: Line, request: Request, done: Callable[[Answer], None]) -> Any:
         """Begin an exchange; `done` gets its answer out of a later `turn`. Returns what `cancel` takes."""
-        kept = self._idle.get((line, request.method))
-        handle = kept.pop() if kept else self._handle(line, request.method)
-        exchange = _Exchange(done, line, request, [], [])
-        handle.setopt(pycurl.URL, request.url)
-        handle.setopt(pycurl.HTTPHEADER, request.headers)
-        handle.setopt(pycurl.MAXFILESIZE_LARGE, request.limit)
-        handle.setopt(pycurl.HEADERFUNCTION, exchange.lines.append)
-        if request.method != "HEAD":
-            handle.setopt(pycurl.WRITEFUNCTION, exchange.pieces.append)
+        kind = line, request.method
+        kept = self._idle.get(kind)
+        handle = kept.pop() if kept else _Handle(self._handle(line, request.method), kind)
+        handle.done = done
+        handle.tell(pycurl.URL, request.url)
+        handle.tell(pycurl.HTTPHEADER, request.headers)
+        handle.tell(pycurl.MAXFILESIZE_LARGE, request.limit)
+        if not handle.told.get(pycurl.HEADERFUNCTION):
+            handle.tell(pycurl.HEADERFUNCTION, handle.lines.append)
+            if request.method != "HEAD":
+                handle.tell(pycurl.WRITEFUNCTION, handle.pieces.append)
+            if request.method == "PUT":
+                handle.tell(pycurl.READFUNCTION, handle.read)
+                handle.tell(pycurl.SEEKFUNCTION, handle.seek)
         if line.signing:
-            handle.setopt(pycurl.USERNAME, request.user)
-            handle.setopt(pycurl.PASSWORD, request.secret)
+            handle.tell(pycurl.USERNAME, request.user)
+            handle.tell(pycurl.PASSWORD, request.secret)
         if request.method == "PUT":
-            body = BytesIO(request.body)
-            handle.setopt(pycurl.INFILESIZE_LARGE, len(request.body))
-            handle.setopt(pycurl.READFUNCTION, body.read)
-            handle.setopt(pycurl.SEEKFUNCTION, lambda at, origin: 0 if body.seek(at, origin) >= 0 else 1)
-        self._under_way[handle] = exchange
-        self._multi.add_handle(handle)
-        return handle
+            handle.body = BytesIO(request.body)
+            handle.tell(pycurl.INFILESIZE_LARGE, len(request.body))
+        self._under_way[handle.curl] = handle
+        self._multi.add_handle(handle.curl)
+        return handle.curl
 
     def cancel(self, handle: Any) -> None:
         """Give an exchange up; its connection goes with it. One that is over already is left alone."""
@@ -159,7 +182,7 @@ class Wire:
             self.cancel(handle)
         for kept in self._idle.values():
             for handle in kept:
-                handle.close()
+                handle.curl.close()
         self._multi.close()
 
     def _settle(self) -> None:
@@ -171,23 +194,27 @@ class Wire:
             for handle, number, _ in broken:
                 self._over(handle, number)
 
-    def _over(self, handle: Any, broken: int) -> None:
-        exchange = self._under_way.pop(handle, None)
-        if exchange is None:
+    def _over(self, curl: Any, broken: int) -> None:
+        handle = self._under_way.pop(curl, None)
+        if handle is None:
             return
-        self._multi.remove_handle(handle)
+        self._multi.remove_handle(curl)
+        pieces = handle.pieces
         answer = Answer(
-            status=handle.getinfo(pycurl.RESPONSE_CODE),
-            headers=_headers(exchange.lines),
-            body=exchange.pieces[0] if len(exchange.pieces) == 1 else b"".join(exchange.pieces),
+            status=curl.getinfo(pycurl.RESPONSE_CODE),
+            headers=_headers(handle.lines),
+            body=pieces[0] if len(pieces) == 1 else b"".join(pieces),
             broken=broken,
         )
-        kept = self._idle.setdefault((exchange.line, exchange.request.method), [])
+        handle.lines.clear()
+        pieces.clear()
+        done, handle.done, handle.body = handle.done, _nobody, _EMPTY
+        kept = self._idle.setdefault(handle.kind, [])
         if broken or len(kept) >= _IDLE:
-            handle.close()
+            curl.close()
         else:
             kept.append(handle)
-        exchange.done(answer)
+        done(answer)
 
     def _handle(self, line: Line, method: str) -> Any:
         handle = pycurl.Curl()
@@ -215,16 +242,37 @@ class Wire:
         return handle
 
 
+_EMPTY = BytesIO()
+_KNOWN = 512
+"""Lines of headers whose meaning is remembered: most are those of the answer before."""
+_known: dict[bytes, tuple[str | None, str]] = {}
+_BEGINS = "HTTP/"
+"""No name of a header: those are in lower case."""
+
+
 def _headers(lines: list[bytes]) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in lines:
-        name, colon, value = line.decode("latin-1").partition(":")
-        if colon:
-            name, value = name.lower(), value.strip()
-            found[name] = f"{found[name]}, {value}" if name in found else value
-        elif name.startswith("HTTP/"):
+        known = _known.get(line)
+        if known is None:
+            known = _read_line(line)
+            if len(_known) >= _KNOWN:
+                _known.clear()
+            _known[line] = known
+        name, value = known
+        if name == _BEGINS:
             found.clear()  # an interim answer, or a proxy's, came before
+        elif name is not None:
+            found[name] = f"{found[name]}, {value}" if name in found else value
     return found
+
+
+def _read_line(line: bytes) -> tuple[str | None, str]:
+    """Name and value; `_BEGINS` for the line of the status; None for what is no header."""
+    name, colon, value = line.decode("latin-1").partition(":")
+    if colon:
+        return name.lower(), value.strip()
+    return _BEGINS if name.startswith("HTTP/") else None, ""
 
 
 _local = threading.local()
