@@ -85,12 +85,13 @@ class S3(Bulk):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         if not _is_text(prefix):
             return iter(())  # no S3 key begins like this
-        return listing.objects(self._page, self._prefix, prefix, self.uri)
+        return listing.objects(self._page, self._prefix, prefix, self.uri, width=self._settings.connections)
 
     def list_versions(self, prefix: str = "") -> Iterator[Entry]:
         if not _is_text(prefix):
             return iter(())
-        return listing.versions(self._page, self._prefix, prefix, self.uri, trusted=self._settings.aws)
+        trusted, width = self._settings.aws, self._settings.connections
+        return listing.versions(self._page, self._prefix, prefix, self.uri, trusted=trusted, width=width)
 
     def describe(self, entry: Entry) -> Entry:
         if entry.kind != "object":

@@ -1,26 +1,29 @@
-"""Listing pages: read in the order in which the host wrote them, the next one fetched meanwhile, and checked against each other."""
+"""Listings: which operation, with which parameters, and the entries that its items are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import groupby
 
 from connectors.entry import Entry, listed
 from connectors.errors import CorruptedError, UnsupportedError
 from connectors.keys import key_bytes
-from connectors.s3.page import Page, Row, read_page
+from connectors.s3.page import Page
+from connectors.s3.stretches import Stretches, Where
 
 Fetch = Callable[..., bytes]
 """(operation, **parameters) -> the page as the host sent it."""
 
 
-def objects(fetch: Fetch, root: str, prefix: str, host: str) -> Iterator[Entry]:
-    """The current objects under root + prefix, keys relative to the root. ListObjectsV2, or V1 where that is all there is."""
+def objects(fetch: Fetch, root: str, prefix: str, host: str, *, width: int = 1) -> Iterator[Entry]:
+    """The current objects under root + prefix, keys relative to the root. ListObjectsV2, or V1 where that is all there is.
+
+    `width`: pages that may be asked for at once, where the line is slow.
+    """
     started = False
     try:
-        for entry in _pages(fetch, "list_objects_v2", root, prefix, host, _after_v2):
+        for entry in _pages(fetch, "list_objects_v2", root, prefix, host, _after_v2, begin="StartAfter", width=width):
             started = True
             yield entry
     except UnsupportedError:
@@ -29,13 +32,14 @@ def objects(fetch: Fetch, root: str, prefix: str, host: str) -> Iterator[Entry]:
         yield from _pages(fetch, "list_objects", root, prefix, host, _after_v1)
 
 
-def versions(fetch: Fetch, root: str, prefix: str, host: str, *, trusted: bool) -> Iterator[Entry]:
+def versions(fetch: Fetch, root: str, prefix: str, host: str, *, trusted: bool, width: int = 1) -> Iterator[Entry]:
     """Versions and delete markers under root + prefix, keys relative to the root; those of one key newest first.
 
     `trusted`: the host is known to list versions and markers in their common order.
     """
+    arrange, begin = (None, "KeyMarker") if trusted else (in_true_order, "")
     yield from _pages(
-        fetch, "list_object_versions", root, prefix, host, _after_version, None if trusted else in_true_order
+        fetch, "list_object_versions", root, prefix, host, _after_version, arrange, begin=begin, width=width
     )
 
 
@@ -60,66 +64,42 @@ def _pages(
     root: str,
     prefix: str,
     host: str,
-    after: Callable[[Page], dict[str, str]],
+    after: Callable[[Page], Where],
     arrange: Callable[[list[Entry]], list[Entry]] | None = None,
+    *,
+    begin: str = "",
+    width: int = 1,
 ) -> Iterator[Entry]:
-    seen: set[tuple[str, ...]] = set()
-    first: Row | None = None
-    beside = ThreadPoolExecutor(1, thread_name_prefix="listing")
-    try:
-        coming = beside.submit(fetch, operation, Prefix=root + prefix, EncodingType="url")
-        while True:
-            page = read_page(coming.result(), host)
-            if page.rows and page.rows[0] == first:
-                raise CorruptedError("the host sent the same listing page twice", host=host)
-            first = page.rows[0] if page.rows else first
-            if operation == "list_object_versions" and page.root == "ListBucketResult":
-                raise UnsupportedError("the host lists no versions", host=host)
-            where = _onward(page, after, seen, host)
-            if where:  # the host writes the next page while this one is used
-                coming = beside.submit(fetch, operation, Prefix=root + prefix, EncodingType="url", **where)
-            entries = _entries(page, root, prefix, host)
-            for entry in arrange([*entries]) if arrange else entries:
-                # The empty object named like the root itself is how consoles show the folder that this place is.
-                if entry.key or entry.size:
-                    yield entry
-            if not where:
-                return
-    finally:
-        beside.shutdown(wait=False, cancel_futures=True)
+    """`begin`: the parameter that says after which key to begin."""
+    stretches = Stretches(
+        lambda where: fetch(operation, Prefix=root + prefix, EncodingType="url", **where),
+        after,
+        (lambda text: {begin: text}) if begin else None,
+        within=root + prefix,
+        host=host,
+        width=width,
+    )
+    for page in stretches.pages():
+        if operation == "list_object_versions" and page.root == "ListBucketResult":
+            raise UnsupportedError("the host lists no versions", host=host)
+        entries = _entries(page, root, prefix, host)
+        for entry in arrange([*entries]) if arrange else entries:
+            # The empty object named like the root itself is how consoles show the folder that this place is.
+            if entry.key or entry.size:
+                yield entry
 
 
-def _onward(
-    page: Page, after: Callable[[Page], dict[str, str]], seen: set[tuple[str, ...]], host: str
-) -> dict[str, str]:
-    """The parameters that ask for the page after this one; empty if it is the last."""
-    said = page.facts["IsTruncated"].strip().lower()
-    if said not in {"true", "false"}:
-        raise CorruptedError("a listing page does not say whether more follows", host=host)
-    if said == "false":
-        if page.facts.get("NextContinuationToken"):
-            raise CorruptedError("a listing page says that nothing follows, and where", host=host)
-        return {}
-    where = after(page)
-    if not where or not all(where.values()):
-        raise CorruptedError("a listing page says that more follows, but not where", host=host)
-    if tuple(where.values()) in seen:
-        raise CorruptedError("the listing goes round in circles", host=host)
-    seen.add(tuple(where.values()))
-    return where
-
-
-def _after_v2(page: Page) -> dict[str, str]:
+def _after_v2(page: Page) -> Where:
     return {"ContinuationToken": page.facts.get("NextContinuationToken", "")}
 
 
-def _after_v1(page: Page) -> dict[str, str]:
+def _after_v1(page: Page) -> Where:
     # Without a delimiter hosts leave NextMarker out: the last key is the marker.
     last = page.facts.get("NextMarker") or (page.rows[-1][1] if page.rows else "")
     return {"Marker": page.key(last)}
 
 
-def _after_version(page: Page) -> dict[str, str]:
+def _after_version(page: Page) -> Where:
     where = {"KeyMarker": page.key(page.facts.get("NextKeyMarker", ""))}
     if page.facts.get("NextVersionIdMarker"):
         where["VersionIdMarker"] = page.facts["NextVersionIdMarker"]

@@ -117,20 +117,20 @@ class Stretches:
 
     def _meets(self, page: Page) -> bool:
         """Whether the next stretch goes on from this page, which then ends where that begins."""
-        if len(self._row) == 1 or not page.rows:
-            return False
-        following = self._row[1]
-        if following.first is not None and following.first in page.rows:
-            at = page.rows.index(following.first)
-            common = min(len(page.rows) - at, len(following.pages[0].rows))
-            if page.rows[at : at + common] == following.pages[0].rows[:common]:
-                page.rows = page.rows[:at]
-                self._forget(self._row.pop(0))
-                self._joined = True
-                return True
-            self._give_up()
-        elif self._bytes(page, page.rows[-1]) >= following.low:
-            if following.first is None:
+        while page.rows and len(self._row) > 1:
+            following = self._row[1]
+            if following.first is not None and following.first in page.rows:
+                at = page.rows.index(following.first)
+                common = min(len(page.rows) - at, len(following.pages[0].rows))
+                if page.rows[at : at + common] == following.pages[0].rows[:common]:
+                    page.rows = page.rows[:at]
+                    self._forget(self._row.pop(0))
+                    self._joined = True
+                    return True
+                self._give_up()
+            elif self._bytes(page, page.rows[-1]) < following.low:
+                return False
+            elif following.first is None:
                 self._drop(following)
             else:  # what it began with is gone, or the host has another order than that of the bytes
                 self._give_up()
@@ -314,6 +314,7 @@ def _further(first: str, last: str, within: int) -> list[str]:
     steps: list[str] = []
     for at in range(max(common - (2 if many else 1), within), within - 1, -1):
         text = last[:at] + chr(min(ord(last[at]) + 1, 0x10FFFF))
-        if text.isprintable():
+        # After the end of a name comes what comes after its last letter.
+        if text.isprintable() and last[at].isalnum():
             steps.append(text)
     return steps[:_STEPS]
