@@ -46,7 +46,9 @@ def factory(scheme: str) -> Callable[[Location], Any]:
         return _registered[scheme]
     for point in _points(name=scheme):
         return cast("Callable[[Location], Any]", point.load())
-    raise UnsupportedError(f'no connector serves "{scheme}:" urls; known: {", ".join(schemes())}')
+    raise UnsupportedError(
+        f'no connector serves "{scheme}:" urls; known: {", ".join(one for one in schemes() if "+" not in one)}'
+    )
 
 
 def names() -> dict[str, str]:

@@ -330,6 +330,12 @@ def _next_step(outcome: Outcome, ledger: Ledger) -> str:
     changed = int(ledger.query("SELECT count(*) FROM findings WHERE phase = 'closing'")[0][0])
     if changed:
         return "the source changed while it was copied: run the same command again, it brings the difference over"
+    if outcome.skipped and not outcome.finding_count:
+        accept = " ".join(f"--accept {reason}" for reason in sorted(outcome.skipped))
+        return (
+            "rename at the source what was skipped (portability plan names it), or choose a destination that can hold it; "
+            f"if it may stay behind, run the same command with {accept}"
+        )
     return "look at the findings, mend what they name, then run the same command again"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from places import a_job, content, delete, lines, put
 
-from connectors import Entry, FullError, Location, Stream
+from connectors import Entry, FullError, Location, NotFoundError, Stream
 from connectors.memory import Memory
 from connectors.protocols import Capabilities
 from connectors.registry import register
@@ -98,6 +98,20 @@ def test_evidence_of_another_job_is_left_alone(job: Job) -> None:
     assert "another job" in said
     assert job.source.url in said
     assert before.items() <= {path.name: path.read_bytes() for path in job.evidence.glob("*")}.items()
+
+
+def test_a_mistyped_source_does_not_claim_the_evidence_folder(job: Job, tmp_path: Path) -> None:
+    wrong = a_job(Location.parse(str(tmp_path / "cabinett")), job.destination, job.evidence)
+    with pytest.raises(NotFoundError):
+        run(wrong)
+    assert run(job).proven
+
+
+def test_what_was_skipped_is_said_how_to_accept(job: Job, tmp_path: Path) -> None:
+    source = memory({"a//b": b"1", "c": b"2"})
+    outcome = run(a_job(source, Location.parse(str(tmp_path / "home")), tmp_path / "evidence"))
+    assert not outcome.proven
+    assert "--accept name" in outcome.next_step
 
 
 def test_an_evidence_folder_that_cannot_be_made_is_told(job: Job, tmp_path: Path) -> None:
