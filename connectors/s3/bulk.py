@@ -194,7 +194,7 @@ class Bulk(Uploads):
         made = answer.headers.get("x-amz-version-id", "null")
         if self._honours is None and self._conditions and not self._settings.aws:
             self._honours = False  # one of many flows tries
-            if made == "null" and not self._has_versions():
+            if made == "null" and self._keeps_none():
                 # The same bytes over our own object: no harm where the host obeys, and none where it does not.
                 again = yield self._request("PUT", entry.key, {}, [*headers, "Expect:"], body=body)
                 self._honours = again.status == 412 and not again.broken
@@ -212,6 +212,13 @@ class Bulk(Uploads):
         if kept and found.size == len(body):
             kept.learn(entry, found)
         return found
+
+    def _keeps_none(self) -> bool:
+        """Whether the host says that putting twice leaves one version."""
+        try:
+            return not self._has_versions()
+        except ConnectorError:
+            return False
 
     def _described(
         self,

@@ -55,7 +55,7 @@ class Vacancy:
         where = {"StartAfter": after} if after else {}
         try:
             found = _read(self._fetch("list_objects_v2", Prefix=self._root, EncodingType="url", MaxKeys=_PAGE, **where))
-        except (ConnectorError, ElementTree.ParseError):
+        except (ConnectorError, ElementTree.ParseError, LookupError, ValueError):  # the latter two: of odd encodings
             return
         if found is None:
             return
