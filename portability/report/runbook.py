@@ -24,6 +24,8 @@ class Side:
     reference: str
     variables: tuple[str, ...] = ()
     """Names of variables of the environment."""
+    local: bool = False
+    """Whether it is a folder of this machine, which takes none."""
     some: bool = False
     """Whether some of them are enough."""
 
@@ -143,5 +145,6 @@ def _side(location: Location) -> Side:
         url=place(location.url),
         reference=location.credentials or "",
         variables=variables(location),
+        local=location.scheme == "file",
         some=location.scheme in ALTERNATIVES,
     )
