@@ -26,11 +26,12 @@ def register(scheme: str, connect: Callable[[Location], Any]) -> None:
     factory.cache_clear()
 
 
-def _points(**selected: str) -> EntryPoints:
+def _points(name: str = "") -> EntryPoints:
     # Imported late: it brings mail and zip along, half of the start of what opens no place by its scheme.
     from importlib.metadata import entry_points
 
-    return entry_points(group=GROUP, **selected)
+    found = entry_points(group=GROUP)
+    return found.select(name=name) if name else found
 
 
 @cache
