@@ -75,7 +75,8 @@ class Watch:
         phase.workers = sum(cpu - self._below.get(process, 0.0) for process, cpu, _ in below)
         phase.workers += _ended() - self._began[2]
         phase.rss = _peak("self")
-        phase.worker = max((peak for process, cpu, peak in below if cpu > self._below.get(process, 0.0)), default=0)
+        peaks = [peak for process, cpu, peak in below if cpu > self._below.get(process, 0.0)]
+        phase.worker = max(peaks) if peaks else _largest_ended()
 
     def step(self, items: int = 0, size: int = 0) -> None: ...
 
@@ -86,6 +87,15 @@ def _ended() -> float:
     """CPU seconds of our own children that have ended."""
     times = os.times()
     return times.children_user + times.children_system
+
+
+def _largest_ended() -> int:
+    """Largest resident size of any of our own children that have ended: the verifier's workers go before it returns."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1 << 10)
 
 
 def _forget_peak() -> None:

@@ -129,6 +129,12 @@ def main() -> None:
         walls = statistics.median(mine[0] / other[0] for mine, other in zip(found, base, strict=True))
         cpus = statistics.median(mine[1] / other[1] for mine, other in zip(found, base, strict=True))
         print(f"{name:24} wall {wall:6.2f} s ({walls:4.2f})  CPU {cpu:6.2f} s ({cpus:4.2f})  {size}")
+    ours, limit = measured.get("portability, archive"), measured.get("openssl, one core")
+    if ours and limit:
+        cores = os.cpu_count() or 1
+        ratios = [[mine[column] / other[column] for mine, other in zip(ours, limit, strict=True)] for column in (0, 1)]
+        wall, cpu = (statistics.median(values) for values in ratios)
+        print(f"archive by OpenSSL on {cores} cores: wall {wall * cores:.2f}, CPU {cpu:.2f} (goal: 1.15)")
     print("in brackets: median of the ratios to sha256sum -c, or to the first line, round by round")
     print("MB: the driver and its largest worker (with the driver's pages that it shares), or the largest process")
 
