@@ -75,6 +75,7 @@ class Bulk(ABC):
             yield from ((number, None) for number, _ in enumerate(items))
             return
         begun: list[_Begun] = []
+        waiting = 0
         try:
             for number, (entry, body) in enumerate(items):
                 partial = self._written(root, begun, entry, body)
@@ -82,7 +83,9 @@ class Bulk(ABC):
                     yield number, None
                     continue
                 begun.append(_Begun(number=number, entry=entry, partial=partial))
-                if len(begun) >= _TOGETHER or sum(one.entry.size or 0 for one in begun) >= _TOGETHER_BYTES:
+                waiting += len(body)
+                if len(begun) >= _TOGETHER or waiting >= _TOGETHER_BYTES:
+                    waiting = 0
                     yield from self._published(root, begun)
             yield from self._published(root, begun)
         finally:
@@ -137,19 +140,17 @@ class Bulk(ABC):
         """Sync what was written, give it its names, sync each folder once: only then is anything told."""
         if not begun:
             return
+        host = self.uri
         found: list[tuple[int, Entry | ConnectorError | None]] = []
         named: list[tuple[_Begun, Folder, str]] = []
         with _Folders(root, create=True) as folders:  # opened when all bodies have been read, as in the plain way
             for one in begun:
                 try:
                     one.partial.complete(one.entry, owner=self._owner)
-                except OSError:
-                    found.append((one.number, None))
-                    continue
-                try:
                     folder, name = folders.of(one.entry.key)
                     give_name(one.partial.folder, one.partial.name, folder, name, one.entry.key, replace=False)
                 except OSError:
+                    one.partial.discard()
                     found.append((one.number, None))
                 else:
                     named.append((one, folder, name))
@@ -157,12 +158,10 @@ class Bulk(ABC):
                 folder.sync()
             for one, folder, name in named:
                 try:
-                    with translated(self.uri, one.entry.key):
+                    with translated(host, one.entry.key):
                         found.append((one.number, describe(folder, name, one.entry.key)))
                 except ConnectorError as error:
                     found.append((one.number, error))
-        for one in begun:
-            one.partial.discard()
         begun[0].partial.close()
         begun.clear()
         yield from found
