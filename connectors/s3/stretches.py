@@ -26,7 +26,7 @@ _PAGES = 96
 _FUTILE = 3
 """Guesses in vain after which a stretch is not divided until `_AGAIN` more pages are there."""
 _AGAIN = 16
-_STEPS = 6
+_STEPS = 4
 Where = dict[str, str]
 """Parameters that say where a page begins."""
 
