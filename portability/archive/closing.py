@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from connectors import AlreadyExistsError, Entry, Location, Preparer, Stream, connect
-from connectors.keys import key_bytes, key_text
 from manifests import bagit, crate, signing
 from manifests.digests import file_sha256
 from manifests.files import create_private, publish, write_private
@@ -20,7 +18,7 @@ from manifests.header import Header
 from manifests.manifest import Summary
 from manifests.provenance import parse_provenance
 from portability import __version__
-from portability.archive import encryption, page, profile
+from portability.archive import encryption, lists, page, profile
 from portability.archive.place import PRIVATE
 from portability.archive.timestamp import stamp
 from portability.errors import EvidenceError, PlaceError, RefusedError
@@ -92,7 +90,7 @@ def close(terms: Terms, job: Job, ledger: Ledger, progress: Progress) -> Summary
         if summary.header.job != ledger.get("job"):
             raise EvidenceError(f"{manifest} belongs to another run", hint="use another --work folder")
         files = list(_tag_files(terms, job, ledger, staging, summary))
-        tag_list = _tag_manifest(staging, files, terms)
+        tag_list = lists.write_tag_lists(staging, files, sha512=terms.sha512)
     except OSError as error:
         raise PlaceError(
             f"the archive's description cannot be written to {staging}: {error.strerror or error}",
@@ -181,9 +179,9 @@ def _tag_files(terms: Terms, job: Job, ledger: Ledger, staging: Path, summary: S
     yield made("README.txt", lambda: page.readme(_reader_facts(terms, ledger, staging, summary, fingerprint)))
     yield made("verify.sh", page.verify_sh)
     yield made("verify.html", page.verify_html)
-    yield _payload_list(staging, ledger)
+    yield lists.write_payload_list(staging, ledger)
     if terms.sha512:
-        yield _payload_list_512(staging, ledger, terms)
+        yield lists.write_payload_list_512(staging, ledger, terms.inner)
 
 
 def _history(terms: Terms) -> bytes:
@@ -191,7 +189,7 @@ def _history(terms: Terms) -> bytes:
 
 
 def _reader_facts(terms: Terms, ledger: Ledger, staging: Path, summary: Summary, fingerprint: str | None) -> page.Facts:
-    longest = max((len(path.encode("utf-16-le")) // 2 for path, _, _ in _payload(ledger, staging)), default=0)
+    longest = max((len(path.encode("utf-16-le")) // 2 for path, _, _ in lists.payload(ledger, staging)), default=0)
     return page.Facts(
         practice=terms.practice,
         created=summary.header.created,
@@ -212,7 +210,7 @@ def _crate(terms: Terms, ledger: Ledger, staging: Path, summary: Summary) -> byt
         "metadata/checkpoint.txt",
         "metadata/provenance.json",
     ]
-    there = {f"{'/'.join(path.split('/', 2)[:2])}/" for path, _, _ in _moved(ledger)}
+    there = {f"{'/'.join(path.split('/', 2)[:2])}/" for path, _, _ in lists.moved(ledger)}
     return crate.write_crate(
         practice=terms.practice,
         identifier=terms.identifier,
@@ -226,94 +224,12 @@ def _crate(terms: Terms, ledger: Ledger, staging: Path, summary: Summary) -> byt
     )
 
 
-def _payload(ledger: Ledger, staging: Path) -> Iterator[tuple[str, str, int]]:
-    """Path, SHA-256 and size of every payload file, each once, in the order of path bytes."""
-    ours = staging / crate.NAME
-    described = [(crate.NAME, file_sha256(ours), ours.stat().st_size)] if ours.exists() else []
-    return heapq.merge(_moved(ledger), described, key=lambda file: key_bytes(file[0]))
-
-
-def _moved(ledger: Ledger) -> Iterator[tuple[str, str, int]]:
-    last = b""
-    while True:
-        rows = ledger.query(
-            "SELECT ifnull(path, key), ifnull(json_extract(stored, '$.sha256'), sha256), "
-            "ifnull(json_extract(stored, '$.size'), bytes) FROM things "
-            "WHERE action IN ('copy', 'chain') AND action = 'copy' AND state = 'moved' "  # the first is the index's own
-            "AND json_extract(stored, '$.archive') IS NULL "
-            "AND ifnull(path, key) > ? GROUP BY 1 ORDER BY 1 LIMIT 1000",
-            last,
-        )
-        for path, sha256, size in rows:
-            yield key_text(path), sha256, size
-        if not rows:
-            return
-        last = rows[-1][0]
-
-
-def _payload_list(staging: Path, ledger: Ledger) -> str:
-    name = "manifest-sha256.txt"
-    path = staging / name
-    if not path.exists():
-        part = path.with_name(f"{name}.part")
-        with create_private(part) as out:
-            for file, sha256, _ in _payload(ledger, staging):
-                out.write(bagit.list_line(sha256, file))
-            publish(out, part, path)
-    return name
-
-
-def _payload_list_512(staging: Path, ledger: Ledger, terms: Terms) -> str:
-    """SHA-512 of every payload file, read back once more for it."""
-    name = "manifest-sha512.txt"
-    path = staging / name
-    if path.exists():
-        return name
-    host = connect(terms.inner)
-    part = path.with_name(f"{name}.part")
-    try:
-        with create_private(part) as out:
-            for file, expected, size in _payload(ledger, staging):
-                sha512, sha256 = hashlib.sha512(), hashlib.sha256()
-                own = file == crate.NAME  # which is not published yet
-                body: Any = (staging / file).open("rb") if own else host.open(Entry(key=file, size=size))
-                try:
-                    while piece := body.read(1 << 20):
-                        sha512.update(piece)
-                        sha256.update(piece)
-                finally:
-                    body.close()
-                if sha256.hexdigest() != expected:
-                    raise EvidenceError(f"{file} changed while the archive was closed")
-                out.write(bagit.list_line(sha512.hexdigest(), file))
-            publish(out, part, path)
-    finally:
-        host.close()
-    return name
-
-
-def _tag_manifest(staging: Path, files: list[str], terms: Terms) -> list[str]:
-    names = ["tagmanifest-sha256.txt"]  # which lists no tag list, as RFC 8493 section 2.2.1 has it
-    lines = [bagit.list_line(file_sha256(staging / name), name) for name in sorted(files, key=str.encode)]
-    _once(staging / names[0], b"".join(lines))
-    if terms.sha512:
-        names.insert(0, "tagmanifest-sha512.txt")
-        lines = [bagit.list_line(_sha512(staging / name), name) for name in sorted(files, key=str.encode)]
-        _once(staging / names[0], b"".join(lines))
-    return names
-
-
-def _sha512(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha512").hexdigest()
-
-
 def _signatures(terms: Terms, staging: Path) -> list[str]:
     if terms.signer is None:
         return []
     signer = terms.signer
     allowed = signing.allowed_signers_line("practice", signer.public) + "\n"
-    _once(staging / "signatures" / "allowed_signers", allowed.encode())
+    lists.write_once(staging / "signatures" / "allowed_signers", allowed.encode())
     if not (staging / SIGNATURE).exists():
         message = (staging / "tagmanifest-sha256.txt").read_bytes()
         write_private(staging / SIGNATURE, signer.sign(message, signing.ARCHIVE))
@@ -322,7 +238,7 @@ def _signatures(terms: Terms, staging: Path) -> list[str]:
         reply, certificates = f"{SIGNATURE}.tsr", f"{SIGNATURE}.crt"
         if not (staging / reply).exists():
             told = stamp(terms.timestamp, (staging / SIGNATURE).read_bytes())
-            _once(staging / certificates, told.certificates)
+            lists.write_once(staging / certificates, told.certificates)
             write_private(staging / reply, told.reply)  # last: with it, both are there
         names += [certificates, reply]
     return names
@@ -330,7 +246,7 @@ def _signatures(terms: Terms, staging: Path) -> list[str]:
 
 def _bag_info(terms: Terms, ledger: Ledger, staging: Path, summary: Summary) -> bytes:
     octets = files = 0
-    for _, _, size in _payload(ledger, staging):
+    for _, _, size in lists.payload(ledger, staging):
         octets, files = octets + size, files + 1
     return bagit.write_bag_info(
         [
@@ -385,11 +301,6 @@ class _File:
 
     def close(self) -> None:
         """The file is its owner's to close."""
-
-
-def _once(path: Path, data: bytes) -> None:
-    if not path.exists():
-        write_private(path, data)
 
 
 def _json(value: Any) -> bytes:
