@@ -40,7 +40,8 @@ def build(folder: Path, count: int, size: int) -> Path:
     """An archive of `count` files of `size` bytes each, every one different, a hundred to a folder."""
     import archives  # late, in a process of its own: whoever measures stays small
 
-    block = random.Random(2026).randbytes(size)
+    piece = random.Random(2026).randbytes(min(size, 1 << 20))  # it cannot give 256 MiB at once
+    block = (piece * (size // max(len(piece), 1) + 1))[:size]
 
     def things() -> Iterator[archives.Thing]:
         for number in range(count):
