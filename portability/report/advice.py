@@ -50,7 +50,9 @@ def _summary(report: Report, words: Words) -> list[tuple[str, dict[str, str]]]:
     if state == "unfinished":
         return [(N_("The run was not finished. What follows is what it counted so far; nothing of it is proven."), {})]
     if kind == "drill" and not report.verdict.proven:
-        return [(N_("This drill does not show that everything could leave this host today. The reasons stand below."), {})]
+        return [
+            (N_("This drill does not show that everything could leave this host today. The reasons stand below."), {})
+        ]
     if state == "altered":
         if kind == "archive":
             return [(N_("The archive is altered or incomplete. Do not rely on this copy."), {})]
