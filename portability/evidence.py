@@ -102,6 +102,8 @@ def _local(folder: Path, name: str) -> Iterator[BinaryIO]:
         )
     if not folder.exists():
         raise PlaceError(f"{folder} does not exist", hint="name an archive, or the evidence folder of a migration")
+    if (folder / "bagit.txt").exists():
+        raise EvidenceError(f"{folder} holds no {name}", hint="portability verify names every finding")
     raise EvidenceError(
         f"{folder} is neither an archive nor the evidence of a migration: it holds no bagit.txt and no {name}",
         hint="name the archive's own folder, or the evidence folder that the migration wrote",
