@@ -120,7 +120,7 @@ def s5cmd(run: Run) -> Measure:
     folder = {True: run.destination, False: run.source}[place is run.source].location.path
     ways = ["cp", f"{remote}*", f"{folder}/"] if place is run.source else ["cp", f"{folder}/", remote]
     command = [installed("s5cmd"), "--log", "error", "--endpoint-url", place.location.option("endpoint"), *ways]
-    return _measured("s5cmd", command, run.folder, open_credentials(place.location))
+    return measured("s5cmd", command, run.folder, open_credentials(place.location))
 
 
 def openssh(run: Run) -> Measure:
@@ -140,7 +140,7 @@ def openssh(run: Run) -> Measure:
         ("StrictHostKeyChecking", "yes"),
     ):
         command += ["-o", f"{name}={value}"]
-    return _measured("sftp", [*command, f"{location.user}@{location.host}"], run.folder, {})
+    return measured("sftp", [*command, f"{location.user}@{location.host}"], run.folder, {})
 
 
 CONTENDERS: Mapping[str, Mapping[str, Contender]] = {
@@ -204,13 +204,13 @@ def _migrate(run: Run, *more: str) -> Measure:
     for side, location in (("from", run.source.location), ("to", run.destination.location)):
         if location.credentials:
             command += [f"--{side}-credentials", location.credentials]
-    return _measured("portability", command, run.folder, {})
+    return measured("portability", command, run.folder, {})
 
 
 def _rclone(run: Run, verb: str, *words: str) -> Measure:
     settings = {**run.source.settings, **run.destination.settings}
     command = [servers.program("rclone"), "--config", os.devnull, verb, *words]
-    return _measured(f"rclone {verb}", command, run.folder, settings)
+    return measured(f"rclone {verb}", command, run.folder, settings)
 
 
 def _rclone_flags(run: Run) -> list[str]:
@@ -239,7 +239,7 @@ def _size(where: Place) -> tuple[int, int]:
     return told["count"], told["bytes"]
 
 
-def _measured(who: str, command: list[str], folder: Path, settings: Mapping[str, str]) -> Measure:
+def measured(who: str, command: list[str], folder: Path, settings: Mapping[str, str]) -> Measure:
     result, log = folder / "result.json", folder / "output.log"
     wrapped = [sys.executable, str(Path(__file__).with_name("watch.py")), str(result), "--", *command]
     with log.open("wb") as output:

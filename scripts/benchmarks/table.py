@@ -54,10 +54,10 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     for result in results:
         for number, (who, measures) in enumerate(result.measures.items()):
             if number == 0:
-                lines.append((str(result.case), result.load, who, *_told(measures), "", "", result.goal()))
+                lines.append((str(result.case), result.load, who, *told(measures), "", "", result.goal()))
             else:
                 ratios = ("-" if ratio is None else f"{ratio:.2f}" for ratio in result.ratios(who))
-                lines.append(("", "", who, *_told(measures), *ratios, ""))
+                lines.append(("", "", who, *told(measures), *ratios, ""))
     return lines
 
 
@@ -93,7 +93,7 @@ def notes(server: str, scratch: str, seconds: float, left_out: Sequence[str]) ->
     ]
 
 
-def _told(measures: Sequence[Measure]) -> tuple[str, str, str]:
+def told(measures: Sequence[Measure]) -> tuple[str, str, str]:
     peaks = [one.memory for one in measures if one.memory is not None]
     largest = [one.largest for one in measures if one.largest is not None]
     memory = f"{max(peaks) >> 20} ({max(largest) >> 20})" if peaks and largest else "-"
