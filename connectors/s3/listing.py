@@ -80,8 +80,8 @@ def _pages(
         width=width,
     )
     for page in stretches.pages():
-        if operation == "list_object_versions" and page.root == "ListBucketResult":
-            raise UnsupportedError("the host lists no versions", host=host)
+        if operation == "list_object_versions":
+            _must_list_versions(page, host)
         entries = _entries(page, root, prefix, host)
         for entry in arrange([*entries]) if arrange else entries:
             # The empty object named like the root itself is how consoles show the folder that this place is.
@@ -99,7 +99,13 @@ def _after_v1(page: Page) -> Where:
     return {"Marker": page.key(last)}
 
 
+def _must_list_versions(page: Page, host: str = "") -> None:
+    if page.root == "ListBucketResult":  # the host ignores what it was asked for
+        raise UnsupportedError("the host lists no versions", host=host)
+
+
 def _after_version(page: Page) -> Where:
+    _must_list_versions(page)
     where = {"KeyMarker": page.key(page.facts.get("NextKeyMarker", ""))}
     if page.facts.get("NextVersionIdMarker"):
         where["VersionIdMarker"] = page.facts["NextVersionIdMarker"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.entry import Entry, Posix, listed, to_dict, to_json
-from connectors.errors import CorruptedError
+from connectors.errors import CorruptedError, UnsupportedError
 from connectors.s3 import listing
 from connectors.s3.page import _parsed, _rows, read_page
 
@@ -96,6 +96,13 @@ def test_a_size_that_is_no_number_is_refused(size):
     data = whole(f"<Contents><Key>a</Key><Size>{size}</Size></Contents>")
     with pytest.raises(CorruptedError, match="without key, size"):
         list(listing.objects(lambda *_, **__: data, "", "", "h"))
+
+
+@pytest.mark.parametrize("more", ["true", "false"])
+def test_a_host_that_lists_objects_when_asked_for_versions_lists_no_versions(more):
+    data = whole(f"<Contents>{ITEM}</Contents>").replace(b"false", more.encode())
+    with pytest.raises(UnsupportedError):
+        list(listing.versions(lambda *_, **__: data, "", "", "h", trusted=False))
 
 
 moments = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=2))]))
