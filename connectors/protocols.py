@@ -240,6 +240,15 @@ class Preparer(Protocol):
 
 
 @runtime_checkable
+class Sequential(Protocol):
+    """A source that may fetch a listing at several places at once."""
+
+    def sequential(self) -> Source:
+        """The same place, whose listings are fetched page after page, each from where the host says that it goes on."""
+        ...
+
+
+@runtime_checkable
 class Configured(Protocol):
     """A host whose places have settings of their own (versioning, lifecycle, policy, …)."""
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connectors import Entry, UnsupportedError, Versioned
+from connectors import Entry, Sequential, UnsupportedError, Versioned
 from connectors.keys import key_bytes
 from manifests.canonical import time_text
 from manifests.census import CensusTally
@@ -86,9 +86,11 @@ def take(job: Job, ledger: Ledger, progress: Progress) -> None:
     progress.done()
 
 
-def listing(job: Job) -> tuple[Iterator[Entry], bool]:
+def listing(job: Job, *, sequential: bool = False) -> tuple[Iterator[Entry], bool]:
     """What the source lists under the job's selection, and whether old versions are among it (newest first for each key)."""
     source: Any = link(job.source)
+    if sequential and isinstance(source, Sequential):
+        source = source.sequential()
     keeps_versions = isinstance(source, Versioned)
     prefix = job.selection.prefix
     if job.selection.versions == "all" and keeps_versions:
@@ -247,7 +249,8 @@ def close(job: Job, ledger: Ledger, progress: Progress, stopped: Callable[[], bo
     progress.phase("closing listing", ledger.count())
     ledger.execute("CREATE TEMP TABLE IF NOT EXISTS again (key BLOB, mark TEXT)")
     ledger.execute("DELETE FROM again")
-    entries, _ = listing(job)
+    # Fetched in another way than the census may have been: a key that a host hid from one of them shows in the other.
+    entries, _ = listing(job, sequential=True)
     for page in pages(entries):
         with ledger.transaction():
             ledger.execute_many(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ class S3(Bulk):
     def __init__(self, location: Location, settings: Settings) -> None:
         self._location = location
         self._settings = settings
+        self._listings = settings.connections
         self._client = client(settings)
         folder = location.path.removesuffix("/")
         self._prefix = f"{folder}/" if folder else ""
@@ -82,16 +84,21 @@ class S3(Bulk):
     def close(self) -> None:
         """Nothing: the client belongs to the process."""
 
+    def sequential(self) -> S3:
+        other = copy.copy(self)
+        other._listings = 1  # noqa: SLF001 - of our own class
+        return other
+
     def list(self, prefix: str = "") -> Iterator[Entry]:
         if not _is_text(prefix):
             return iter(())  # no S3 key begins like this
-        return listing.objects(self._page, self._prefix, prefix, self.uri, width=self._settings.connections)
+        return listing.objects(self._page, self._prefix, prefix, self.uri, width=self._listings)
 
     def list_versions(self, prefix: str = "") -> Iterator[Entry]:
         if not _is_text(prefix):
             return iter(())
-        trusted, width = self._settings.aws, self._settings.connections
-        return listing.versions(self._page, self._prefix, prefix, self.uri, trusted=trusted, width=width)
+        trusted = self._settings.aws
+        return listing.versions(self._page, self._prefix, prefix, self.uri, trusted=trusted, width=self._listings)
 
     def describe(self, entry: Entry) -> Entry:
         if entry.kind != "object":

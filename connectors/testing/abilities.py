@@ -1,4 +1,4 @@
-"""What only some hosts can: versions, parts, deleting, making ready, digests on request, free space."""
+"""What only some hosts can: versions, parts, deleting, making ready, digests on request, free space, another way to list."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ from connectors.errors import (
     UnsupportedError,
 )
 from connectors.location import Location
-from connectors.protocols import Describer, Digester, Eraser, Multipart, Preparer, Space, Versioned, VersionWriter
+from connectors.protocols import (
+    Describer,
+    Digester,
+    Eraser,
+    Multipart,
+    Preparer,
+    Sequential,
+    Space,
+    Versioned,
+    VersionWriter,
+)
 from connectors.streams import BytesStream
 from connectors.testing.base import Base, check_bytes, check_error, content, keys, listed, needs, pattern
 from connectors.testing.faults import Dropped
@@ -231,3 +241,12 @@ class Abilities(Base):
         needs(place, Space)
         free = place.free()
         assert free is None or (isinstance(free, int) and free >= 0)
+
+    def test_24_a_sequential_listing_shows_what_the_other_shows(self, place: Any) -> None:
+        needs(place, Sequential)
+        for number in range(30):
+            self.store(place, f"{number % 7}/{number}", b"%d" % number)
+        other = place.sequential()
+        assert len(keys(other)) == 30
+        for prefix in ("", "3/", "none/"):
+            assert keys(other, prefix) == keys(place, prefix)

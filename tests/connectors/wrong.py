@@ -106,6 +106,9 @@ class Right(Memory):
     def free(self):
         return 1 << 40
 
+    def sequential(self):
+        return self
+
     bulk_bytes = 1 << 20
 
     def read_many(self, entries, width):
@@ -811,6 +814,17 @@ class AnswersAnyDigest(Right):
 class SaysFreeSpaceInWords(Right):
     def free(self):
         return "plenty"
+
+
+@caught_by("test_24_a_sequential_listing_shows_what_the_other_shows")
+class HidesTheLastInSequence(Right):
+    def sequential(self):
+        return HidesTheLast(self.location)
+
+
+class HidesTheLast(Right):
+    def list(self, prefix=""):
+        yield from [*super().list(prefix)][:-1]
 
 
 @caught_by("test_23_reading_in_bulk_says_what_describe_and_open_say")

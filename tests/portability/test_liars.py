@@ -13,7 +13,7 @@ import pytest
 import servers
 from places import a_job, content, lines, put
 
-from connectors import Entry, Location, NotFoundError, Stream, UnavailableError, UnsupportedError, connect
+from connectors import Entry, Location, NotFoundError, Source, Stream, UnavailableError, UnsupportedError, connect
 from connectors.local.host import Local
 from connectors.memory import Memory
 from connectors.protocols import Capabilities
@@ -115,6 +115,16 @@ class LostPage(Plain):
         for entry in super().list(prefix):
             if not (lost and entry.key == HIT):
                 yield entry
+
+
+class HidesFromGuesses(Plain):
+    """Leaves a thing out of a listing that is fetched at several places at once."""
+
+    def sequential(self) -> Source:
+        return Plain(self._location)
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        yield from (entry for entry in super().list(prefix) if entry.key != HIT)
 
 
 class Twice(Plain):
@@ -236,6 +246,7 @@ SOURCES = {
     "loses an object after the census": (Forgetting, 3, {(HIT, "failed"), (HIT, "source-gone")}),
     "gets a new object after the census": (Growing, 3, {(NEW, "source-appeared")}),
     "loses a page of the first listing": (LostPage, 3, {(HIT, "source-appeared")}),
+    "hides a key from one way of listing": (HidesFromGuesses, 3, {(HIT, "source-appeared")}),
 }
 
 
