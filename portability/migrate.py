@@ -137,7 +137,7 @@ def _begin(job: Job, ledger: Ledger, delta: bool) -> None:
             ledger.set("phase", "census")
             ledger.set("verdict", "")
             ledger.set("started", time_text(datetime.now(UTC)))
-            for name in ("verify_began", *MARKS):
+            for name in ("verify_began", "foreseen", *MARKS):
                 ledger.set(name, "")
     elif not ledger.get("job"):
         with ledger.transaction():
@@ -216,6 +216,8 @@ class _Run:
         self._mark("transfer_began")
         with self._ledger.transaction():  # what failed in an interrupted run gets its chance
             self._ledger.execute("UPDATE things SET state = 'planned' WHERE state = 'failed'")
+            if self._job.demands == "read":
+                self._ledger.set("foreseen", "1")
 
         def work(executor: Executor, rules: Work, window: Callable[[], int]) -> None:
             self._totals = transfer(
@@ -238,13 +240,17 @@ class _Run:
 
     def _verify(self) -> None:
         self._mark("verify_started")
+        demands = self._job.demands
+        if demands == "listed" and self._ledger.get("foreseen"):
+            # Attributes were left to a read-back that is no longer demanded: the host is asked for them at least.
+            demands = "reported"
 
         def work(executor: Executor, rules: Work, window: Callable[[], int]) -> None:
             prove(
                 self._job.destination,
                 self._ledger,
                 executor,
-                demands=self._job.demands,
+                demands=demands,
                 merge=self._job.merge,
                 work=rules,
                 window=window,

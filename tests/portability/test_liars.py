@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from dataclasses import replace as changed
@@ -20,10 +20,11 @@ from connectors.protocols import Capabilities
 from connectors.registry import register
 from connectors.streams import BytesStream
 from connectors.testing import faults
-from portability.errors import PlaceError, RefusedError, exit_code
+from portability.errors import InterruptedRunError, PlaceError, RefusedError, exit_code
 from portability.job import Job, Level, Policy
 from portability.migrate import migrate
 from portability.outcome import Outcome
+from portability.progress import Silent
 from portability.verify import verify
 
 THINGS = {f"patients/{n:02}.txt": f"lettre numéro {n}".encode() for n in range(30)}
@@ -385,6 +386,47 @@ def test_a_level_that_the_host_cannot_give_is_not_taken_for_given(
     assert (outcome.proven, outcome.exit_code) == (proven, 0 if proven else 3)
     assert outcome.levels == {"read" if demands == "read" else "listed": len(THINGS)}
     assert [reason for reason in outcome.reasons if "evidence below reported" in reason] or proven
+
+
+class Foresees(Plain):
+    """Says that it keeps media types as it did before, and keeps none; what is read back is honest."""
+
+    bulk_bytes = 1 << 20
+
+    def put_many(self, items: Iterable[tuple[Entry, bytes]], width: int) -> Iterator[tuple[int, Entry]]:
+        for number, (entry, body) in enumerate(items):
+            yield number, self.put(replace(entry, media_type=None), BytesStream(body))
+
+    def put_many_foreseen(self, items: Iterable[tuple[Entry, bytes]], width: int) -> Iterator[tuple[int, Entry]]:
+        given = list(items)
+        for number, stored in self.put_many(given, width):
+            yield number, replace(stored, media_type=given[number][0].media_type)
+
+
+class UntilVerify(Silent):
+    """A run that is broken off when all of it has been put."""
+
+    def phase(self, name: str, items: int | None = None, size: int | None = None) -> None:
+        if name == "destination listing":
+            raise InterruptedRunError("broken off")
+
+
+@pytest.mark.parametrize("demands", ["listed", "reported", "read"])
+def test_what_was_foreseen_is_looked_at_even_if_the_run_goes_on_with_a_lesser_demand(
+    liar: Callable[..., Location], tmp_path: Path, demands: Level
+) -> None:
+    source = liar()
+    host = Memory(replace(source, scheme="memory"))
+    for key, data in THINGS.items():
+        host.put(Entry(key=key, size=len(data), media_type="text/plain"), BytesStream(data))
+    job = a_job(source, liar(Foresees), tmp_path / "evidence")
+    with ThreadPoolExecutor(2) as executor, pytest.raises(InterruptedRunError):
+        migrate(job, executor=executor, progress=UntilVerify())
+
+    outcome = run(replace(job, demands=demands))
+
+    assert not outcome.proven
+    assert found(outcome) == {(key, "metadata") for key in THINGS}
 
 
 class WrongPart(Local):
