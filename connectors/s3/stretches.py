@@ -70,7 +70,7 @@ class Stretches:
         self._row = [_Stretch(where={})]
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="listing")
         self._guesses = begin is not None and width > 1
-        self._wide = self._joined = False
+        self._wide = self._joined = self._strays = False
         self._pages = self._items = 0
         self._digest = hashlib.sha256()
         self._waited = 0.0
@@ -98,8 +98,8 @@ class Stretches:
     def _next(self) -> Page | None:
         front = self._row[0]
         self._pump()
-        while not front.pages:
-            if front.where is None and front.coming is None:
+        while self._strays or not front.pages:
+            if self._strays or (front.where is None and front.coming is None):
                 return None
             coming = [one.coming for one in self._row if one.coming is not None]
             if not coming:  # nobody fetches what the first one needs
@@ -144,7 +144,7 @@ class Stretches:
 
     def _end(self) -> Iterator[Page]:
         """The first stretch says that nothing follows: what the others know, or what one more question answers, must agree."""
-        more = any(one.first is not None for one in self._row[1:])
+        more = self._strays or any(one.first is not None for one in self._row[1:])
         if not self._joined:
             if more:
                 raise CorruptedError("the host says that nothing follows, and lists more when asked", host=self._host)
@@ -211,13 +211,16 @@ class Stretches:
             low, high = self._bytes(page, page.rows[0]), self._bytes(page, page.rows[-1])
             if not stretch.last <= low <= high:
                 self._give_up()  # no order in which a place further on could be named
+                # Where a guess has been joined already, what follows it may be no more than where its tokens stray.
+                self._strays = self._joined and stretch is self._row[0]
             stretch.last = high
             further = _further(page.key(page.rows[0][1]), page.key(page.rows[-1][1]), len(self._within))
             stretch.fetched += 1
             if stretch.fetched % _AGAIN == 0:
                 stretch.futile = 0
-            if stretch.futile < _FUTILE:
-                stretch.steps = sorted({*further, *stretch.steps}, key=key_bytes)
+            if self._guesses and stretch.futile < _FUTILE:
+                ahead = [text for text in {*further, *stretch.steps} if key_bytes(text) > high]
+                stretch.steps = sorted(ahead, key=key_bytes)
         stretch.pages.append(page)
 
     def _begins(self, stretch: _Stretch, page: Page) -> bool:

@@ -157,6 +157,41 @@ def test_what_is_left_out_further_on_is_seen_where_two_stretches_meet(keys):
     assert bucket.guesses > 0
 
 
+class Strays(Bucket):
+    """Goes back to the beginning, once, some pages after it was begun further on."""
+
+    strayed = False
+
+    def begin(self, where):
+        at, guessed = super().begin(where)
+        if guessed and "ContinuationToken" in where and at > len(self.keys) * 0.97 and not self.strayed:
+            self.strayed = True
+            return 0, False
+        return at, guessed
+
+
+@pytest.mark.parametrize("keys", [FLAT, TREE, HASHES])
+def test_tokens_that_go_astray_after_a_guess_list_nothing_twice(keys):
+    bucket = Strays(keys, 2)
+    assert bucket.list() == bucket.keys
+    assert bucket.strayed
+
+
+def test_where_to_guess_does_not_grow_with_the_listing(monkeypatch):
+    monkeypatch.setattr(stretches, "PATIENCE", 60.0)  # a fast line: nobody divides, and steps wait
+    bucket = Bucket([f"p{n // 9:05}/{n:06}" for n in range(2000)], 2)
+    several = stretches.Stretches(
+        lambda where: bucket("list", Prefix="", EncodingType="url", **where),
+        lambda page: {"ContinuationToken": page.facts["NextContinuationToken"]},
+        lambda text: {"StartAfter": text},
+        within="",
+        host="h",
+        width=2,
+    )
+    most = max(len(several._row[0].steps) for _ in several.pages())
+    assert most < 30
+
+
 class Refuses(Bucket):
     def begin(self, where):
         if "StartAfter" in where:
