@@ -91,6 +91,10 @@ def walk(root: Folder, prefix: str, host: str) -> Iterator[Entry]:
             folder.close()
 
 
+_REFUSALS = (OSError, OverflowError, ValueError)
+"""The latter two: a number that no system has, a name with a zero in it; entries may come from anybody's archive."""
+
+
 def dress(thing: int | str, entry: Entry, *, owner: bool) -> None:
     """Put mode, times, extended attributes and (if asked) the owner of the entry on an open file, or on a path.
 
@@ -100,18 +104,18 @@ def dress(thing: int | str, entry: Entry, *, owner: bool) -> None:
     if sys.platform != "win32":
         if hasattr(os, "setxattr"):
             for attribute, value in posix.xattrs.items():  # before the mode, which may forbid writing
-                with suppress(OSError):
+                with suppress(*_REFUSALS):
                     os.setxattr(thing, attribute, value)
         if owner and posix.uid is not None and posix.gid is not None:
-            with suppress(OSError):
+            with suppress(*_REFUSALS):
                 os.chown(thing, posix.uid, posix.gid)
         if posix.mode is not None:
-            with suppress(OSError):
+            with suppress(*_REFUSALS):
                 status = os.stat(thing)  # noqa: PTH116 - an open file is no Path
                 os.chmod(thing, _safe_mode(posix, status))  # noqa: PTH101 - the same
     when = time_ns(entry)
     if when is not None:
-        with suppress(OSError, OverflowError):
+        with suppress(*_REFUSALS):
             os.utime(thing, ns=(when, when))
 
 
@@ -119,11 +123,11 @@ def dress_link(folder: Folder, name: str, entry: Entry, *, owner: bool) -> None:
     """The same for a link, which has no mode of its own."""
     posix = entry.posix or Posix()
     if owner and posix.uid is not None and posix.gid is not None:
-        with suppress(OSError):
+        with suppress(*_REFUSALS):
             os.chown(folder.at(name), posix.uid, posix.gid, dir_fd=folder.handle, follow_symlinks=False)
     when = time_ns(entry)
     if when is not None:
-        with suppress(OSError, OverflowError):
+        with suppress(*_REFUSALS):
             os.utime(folder.at(name), ns=(when, when), dir_fd=folder.handle, follow_symlinks=False)
 
 

@@ -188,15 +188,17 @@ class Writing(Place):
             return remote.free()
 
     def _wanted_of(self, entry: Entry) -> Iterator[bytes]:
-        """The attributes to set; a time that 32 bits do not hold is left out.
+        """The attributes to set; a number that 32 bits do not hold is left out.
 
         The owner by itself, because servers refuse it to most, and first, because a change of it takes set-id bits away.
         """
         posix = entry.posix or Posix()
-        if self._keeps_owner and posix.uid is not None and posix.gid is not None:
-            yield sftp.changes(owner=(posix.uid, posix.gid))
-        mtime = seconds_of(entry)
-        if mtime is not None and not 0 <= mtime < 1 << 32:
-            mtime = None
-        if posix.mode is not None or mtime is not None:
-            yield sftp.changes(mode=posix.mode, mtime=mtime)
+        uid, gid, mode, mtime = map(_held, (posix.uid, posix.gid, posix.mode, seconds_of(entry)))
+        if self._keeps_owner and uid is not None and gid is not None:
+            yield sftp.changes(owner=(uid, gid))
+        if mode is not None or mtime is not None:
+            yield sftp.changes(mode=mode, mtime=mtime)
+
+
+def _held(number: int | None) -> int | None:
+    return number if number is not None and 0 <= number < 1 << 32 else None

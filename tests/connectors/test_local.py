@@ -485,6 +485,20 @@ def test_the_owner_is_kept_where_that_is_asked_and_allowed(root: Path) -> None:
 
 
 @posix_only
+@pytest.mark.parametrize(
+    "odd", [{"uid": 1 << 40, "gid": 0}, {"uid": -5, "gid": -5}, {"mode": 1 << 40}, {"xattrs": {"user.\0": b"x"}}]
+)
+def test_attributes_that_no_system_has_are_left_out(root: Path, odd: dict[str, Any]) -> None:
+    place = open_place(root, owner="keep")
+    wanted = Entry(key="bulk", size=1, posix=Posix(**odd))
+    [(_, bulk)] = place.put_many([(wanted, b"x")], 1)
+    assert isinstance(bulk, Entry)
+    assert bulk == place.stat("bulk")
+    link = put_thing(place, "link", "link", target="bulk", **odd)
+    assert link == place.stat("link")
+
+
+@posix_only
 def test_links_and_empty_folders_keep_their_time_and_mode(place: Local) -> None:
     made = put_thing(place, "a/folder", "directory", mode=0o700, mtime_ns=5_000_000_007)
     link = put_thing(place, "a/link", "link", target="folder", mtime_ns=6_000_000_007)

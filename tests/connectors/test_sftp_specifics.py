@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -61,6 +62,13 @@ def test_mode_and_time_are_kept_in_whole_seconds(place, folder):
 
 def test_a_time_before_1970_is_left_out_and_the_entry_says_so(place):
     assert put(place, "a", b"1", modified=datetime(1960, 1, 1, tzinfo=UTC)).modified.year >= 2000
+
+
+def test_owners_and_modes_that_32_bits_do_not_hold_are_left_out(location, folder):
+    with closing(connect(replace(location, options={**location.options, "owner": "keep"}))) as keeping:
+        for number, odd in enumerate([{"uid": 1 << 32, "gid": 0}, {"uid": -5, "gid": -5}, {"mode": 1 << 32}]):
+            put(keeping, f"a{number}", b"1", posix=Posix(**odd))
+    assert all((folder / f"a{number}").read_bytes() == b"1" for number in range(3))
 
 
 def test_a_link_is_listed_with_its_target_and_not_followed(place, folder):
