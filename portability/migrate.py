@@ -33,6 +33,7 @@ from portability.lock import FolderLock, is_held
 from portability.outcome import Counts, Finding, Outcome, PlanSummary, Status
 from portability.progress import Progress, Silent
 from portability.seal import FILES, MANIFEST, read_back, seal
+from portability.shell import command_line
 from portability.tasks import Work
 from portability.throttle import deadline
 from portability.transfer import Totals, abort_uploads, open_tokens, transfer
@@ -331,7 +332,7 @@ def _next_step(outcome: Outcome, ledger: Ledger) -> str:
     if outcome.proven:
         return (
             "copy the root value and the evidence folder to a place that neither host holds; "
-            f"check again at any time with: portability verify {outcome.evidence}"
+            f"check again at any time with: {command_line('portability', 'verify', outcome.evidence)}"
         )
     changed = int(ledger.query("SELECT count(*) FROM findings WHERE phase = 'closing'")[0][0])
     if changed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shlex
 import shutil
 import uuid
 from collections.abc import Callable
@@ -40,6 +39,7 @@ from portability.migrate import migrate
 from portability.outcome import CensusSummary, Outcome
 from portability.progress import Progress
 from portability.seal import MANIFEST, read_back
+from portability.shell import command_line
 from portability.verify import describe
 
 STATE = "archive.json"
@@ -294,7 +294,7 @@ def _verify(shown: str, asked: Export) -> str:
         words += ["--base", base.path if base.scheme == "file" else base.url]
     if asked.to.scheme != "file" and asked.to.credentials:
         words += ["--evidence-credentials", asked.to.credentials]
-    return shlex.join(words)
+    return command_line(*words)
 
 
 def practice(asked: Export) -> str:

@@ -21,6 +21,11 @@ DEPTHS = 4
 """Where everything lies in one folder, and in one folder of that, and so on, the folders inside say more."""
 
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_FIRST = int((datetime.min.replace(tzinfo=UTC) - _EPOCH).total_seconds())
+"""A manifest may state any time: a step that holds the first there is may begin before it."""
+
+
 class Tally:
     """Lines in key order; `since` leaves out of the throughput what an earlier run moved."""
 
@@ -78,7 +83,7 @@ def throughput(rate: Rate) -> Throughput | None:
     if not told:
         return None
     return Throughput(
-        began=time_text(datetime.fromtimestamp(0, UTC) + timedelta(seconds=rate.began)),
+        began=time_text(_EPOCH + timedelta(seconds=max(rate.began, _FIRST))),
         step_seconds=rate.step,
         bytes=tuple(octets for octets, _ in told),
         things=tuple(things for _, things in told),

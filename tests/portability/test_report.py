@@ -32,6 +32,7 @@ from portability.report import handover
 from portability.report.details import Row, details, load_key
 from portability.report.gather import Request, gather
 from portability.report.model import Report, schema
+from portability.report.render import report_html
 from portability.report.tally import Tally
 
 NOW = datetime(2026, 11, 22, 2, tzinfo=UTC)
@@ -267,6 +268,16 @@ def test_a_drill_shows_when_what_left_the_host(tmp_path: Path) -> None:
     assert (told.began, told.step_seconds, told.things, told.bytes) == (passed.began, 60, (1, 0, 2), (10, 0, 20))
 
 
+def test_folders_that_changed_alike_are_named_each_by_its_own_number(tmp_path: Path) -> None:
+    one = drills.Amount(objects=1, bytes=5)
+    drift = drills.Drift(since="20260822T013000Z", before=one, appeared=one, changed=one, disappeared=one)
+    folders = tuple(drills.Folder(name=name, found=one, changed=one) for name in ("a/", "b/", "c/"))
+    told = of(drill(tmp_path / "drills", Drilled(more={"drift": drift, "folders": folders})))
+    page = report_html(told, "en")
+    rows = page.partition("Where it changed")[2].partition("</table>")[0].split("<tr>")[2:]
+    assert [row.partition(">")[2].partition("<")[0] for row in rows] == ["Folder 1", "Folder 2", "Folder 3"]
+
+
 def test_a_drill_whose_record_was_altered_is_refused(tmp_path: Path) -> None:
     place = drill(tmp_path, Drilled(proven=False))
     path = place / drills.NAME
@@ -437,6 +448,15 @@ def test_a_weak_or_open_pseudonym_key_is_refused(tmp_path: Path) -> None:
 def the_signer(name: str = "a host's key") -> Signer:
     key = archives.key(name)
     return Signer(public=signing.public_key(key), _sign=key.sign)
+
+
+def test_a_manifest_may_state_the_first_second_there_is() -> None:
+    tally = Tally()
+    for when in ("0001-01-01T00:00:00Z", "2026-11-21T12:00:00Z"):
+        tally.add({"key": "a", "kind": "object", "evidence": "read", "size": 1, "received_at": when})
+    told = tally.throughput()
+    assert told is not None
+    assert sum(told.things) == 2
 
 
 def test_a_drill_hands_nothing_over(tmp_path: Path) -> None:
