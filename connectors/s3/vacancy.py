@@ -20,23 +20,24 @@ _WORTH = 16
 class Vacancy:
     """What pages say of the keys that are about to be put, in about their order.
 
-    A key is free only where a page covers it: one in the order of S3 that neither begins before nor breaks off. Anything
-    odd, and any error, answers nothing.
+    A key is free only where a page covers it: one in the order of S3 that neither begins before nor breaks off. Some hosts
+    have another order, which a page may not show: a key has to be covered in theirs too. Anything odd, and any error,
+    answers nothing.
     """
 
     def __init__(self, fetch: Callable[..., bytes], root: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._fetch, self._root, self._clock = fetch, root, clock
-        self._after, self._before, self._until = b"", b"", 0.0
-        self._taken: set[bytes] = set()
+        self._after, self._before, self._until = "", "", 0.0
+        self._taken: set[str] = set()
         self._answered = _WORTH
 
     def has(self, key: str) -> bool:
         """Whether the key was seen to be free a moment ago. It is free for one asker only."""
-        full = key_bytes(self._root + key)
+        full = self._root + key
         if not self._covers(full):
             if self._answered < _WORTH:
                 return False
-            self._ask(self._root + key)
+            self._ask(full)
             if not self._covers(full):
                 return False
         if full in self._taken:
@@ -45,8 +46,12 @@ class Vacancy:
         self._answered += 1
         return True
 
-    def _covers(self, full: bytes) -> bool:
-        return self._after < full and (not self._before or full < self._before) and self._clock() < self._until
+    def _covers(self, full: str) -> bool:
+        return (
+            self._clock() < self._until
+            and all(order(self._after) < order(full) for order in _ORDERS)
+            and (not self._before or all(order(full) < order(self._before) for order in _ORDERS))
+        )
 
     def _ask(self, first: str) -> None:
         self._answered, self._until = 0, 0.0
@@ -60,12 +65,19 @@ class Vacancy:
         if found is None:
             return
         keys, more = found
-        if all(one < other for one, other in zip([key_bytes(after), *keys], keys, strict=False)):
-            self._after, self._before = key_bytes(after), keys[-1] if more else b""
+        if all(key_bytes(one) < key_bytes(other) for one, other in zip([after, *keys], keys, strict=False)):
+            self._after, self._before = after, keys[-1] if more else ""
             self._taken, self._until = set(keys), until
 
 
-def _read(data: bytes) -> tuple[list[bytes], bool] | None:
+_ORDERS: tuple[Callable[[str], bytes], ...] = (
+    key_bytes,
+    lambda key: key.encode("utf-16-be", "surrogatepass"),
+    lambda key: key_bytes(key.replace("/", "\0")),  # folder by folder
+)
+
+
+def _read(data: bytes) -> tuple[list[str], bool] | None:
     """The keys of a page, and whether more follow; None if it is anything but such a page."""
     if b"<!" in data:  # a document type, which could hold entities
         return None
@@ -74,8 +86,6 @@ def _read(data: bytes) -> tuple[list[bytes], bool] | None:
         return None
     texts = {element.tag.rpartition("}")[2]: element.text or "" for element in page}
     read = unquote_plus if texts.get("EncodingType") == "url" else str
-    keys = [
-        key_bytes(read(key.text or "")) for item in page.iter() for key in item if key.tag.rpartition("}")[2] == "Key"
-    ]
+    keys = [read(key.text or "") for item in page.iter() for key in item if key.tag.rpartition("}")[2] == "Key"]
     more = texts.get("IsTruncated", "").strip().lower()
     return (keys, more == "true") if more == "false" or (more == "true" and keys) else None

@@ -187,6 +187,28 @@ def test_a_page_speaks_of_the_keys_that_it_covers_and_of_no_others():
     assert pages.asked == [{"Prefix": "root/", "EncodingType": "url", "MaxKeys": 256, "StartAfter": "root/m/"}]
 
 
+ORDERS = {
+    "bytes": str.encode,
+    "UTF-16": lambda key: key.encode("utf-16-be"),
+    "folder by folder": lambda key: key.replace("/", "\0").encode(),
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 20])
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+def test_no_page_hides_a_key_behind_another_order(order, size):
+    keys = sorted(["a", "a/1", "a/9", "a-x", "a.txt", "b/\uff20", "b/\U0001f600", "\uff20/x", "\U0001f600"], key=order)
+
+    def listed(operation, *, StartAfter="", **parameters):  # noqa: N803 - S3's names
+        found = [key for key in keys if order(key) > order(StartAfter)]
+        return page(*found[:size], more="true" if len(found) > size else "false")
+
+    for first in keys:
+        free = Vacancy(listed, "")
+        free.has(first + "+")
+        assert not [key for key in keys if free.has(key)]
+
+
 def test_a_page_is_believed_for_a_few_seconds_and_asked_for_again_where_it_was_worth_it():
     now = [0.0]
     pages = Pages(page(), page("17"), page())
