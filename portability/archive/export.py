@@ -36,7 +36,7 @@ from portability.ledger import NAME as LEDGER
 from portability.ledger import Ledger
 from portability.lock import FolderLock
 from portability.migrate import migrate
-from portability.outcome import CensusSummary, Outcome
+from portability.outcome import CensusSummary, Outcome, printable
 from portability.progress import Progress
 from portability.seal import MANIFEST, read_back
 from portability.shell import command_line
@@ -298,7 +298,9 @@ def _verify(shown: str, asked: Export) -> str:
 
 
 def practice(asked: Export) -> str:
-    return asked.practice or asked.source.host or Path(asked.source.path).name or "practice"
+    """The practice's name on one line: bag-info.txt takes no other, and a folder may be named in any bytes."""
+    told = asked.practice or asked.source.host or Path(asked.source.path).name
+    return printable(" ".join(told.split())) or "practice"
 
 
 def below(location: Location, name: str) -> Location:

@@ -221,6 +221,17 @@ def test_an_archive_with_a_crate_is_accepted_by_every_reader(form: str, tmp_path
     assert verified(archive).exit_code == 4
 
 
+@pytest.mark.parametrize(
+    "name", ["cab\udcff\udce9", "Cabinet\u00a0Exemple", "ligne\nBagging-Date: 1999-01-01", "\u202e", " "]
+)
+def test_a_practice_of_any_name_has_an_archive(name: str, tmp_path: Path) -> None:
+    archive = an_archive(a_folder(tmp_path / "practice"), tmp_path / "exports", ro_crate=True, practice=name)
+
+    assert verified(archive).exit_code == 0
+    dates = [line for line in (archive / "bag-info.txt").read_text("utf-8").splitlines() if line.startswith("Bagging")]
+    assert len(dates) == 1
+
+
 def test_two_practices_whose_names_begin_alike_are_two_series(tmp_path: Path) -> None:
     source = a_folder(tmp_path / "practice")
     one, other = (an_archive(source, tmp_path / "exports", practice=f"Cabinet {name}") for name in ("Nord", "Sud"))
