@@ -185,7 +185,8 @@ class _Folders:
         """The folder of a key and the name in it."""
         above, _, name = native(key).rpartition("/")
         folder = self._kept.get(above)
-        if folder is None:
+        # Held by path (Windows), each step has to be looked at again: a link may have been put there since.
+        if folder is None or folder.handle is None:
             if len(self._kept) >= _OPEN:
                 self._kept.pop(next(iter(self._kept))).close()
             folder = self._root.descend(above.split("/") if above else [], create=self._create)

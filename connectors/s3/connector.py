@@ -87,6 +87,7 @@ class S3(Bulk):
     def sequential(self) -> S3:
         other = copy.copy(self)
         other._listings = 1  # noqa: SLF001 - of our own class
+        other._room = bytearray()  # noqa: SLF001 - the two may work side by side, and each fills its own
         return other
 
     def list(self, prefix: str = "") -> Iterator[Entry]:

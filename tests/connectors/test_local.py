@@ -706,6 +706,24 @@ def test_reading_in_bulk_declines_what_is_not_the_listed_file(root: Path, place:
     assert [entries[number].key for number, read in found.items() if read is not None] == ["good"]
 
 
+@posix_only
+@pytest.mark.parametrize("handles", [True, False])
+def test_a_link_that_replaces_a_folder_between_two_bulk_reads_is_not_followed(
+    root: Path, place: Local, monkeypatch: pytest.MonkeyPatch, handles: bool
+) -> None:
+    monkeypatch.setattr(system, "HANDLES", handles)
+    entries = [store(place, f"folder/{name}", b"ours") for name in "ab"]
+    reads = place.read_many(entries, 1)
+    assert next(reads)[1] is not None
+    (root / "folder").rename(root / "moved")
+    (root / "elsewhere").mkdir()
+    (root / "elsewhere" / "b").write_bytes(b"evil")
+    os.utime(root / "elsewhere" / "b", ns=(0, (root / "moved" / "b").stat().st_mtime_ns))
+    (root / "folder").symlink_to("elsewhere")
+    _, read = next(reads)
+    assert read is None or (not isinstance(read, ConnectorError) and read.body == b"ours")
+
+
 def test_putting_in_bulk_makes_names_durable_before_it_tells_of_them(
     root: Path, place: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:
