@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from botocore.credentials import Credentials
 
 from connectors.entry import Entry
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, CorruptedError
 from connectors.location import Location
 from connectors.protocols import BulkRead
 from connectors.s3.answers import Reader, checksum_differs, crc32
@@ -122,7 +122,9 @@ class Bulk(Uploads):
             for _, page in Conversations[bytes | None](wire(), lane[0], 1).results([flow]):
                 if isinstance(page, bytes):
                     return page
-        told: bytes = self._call(operation, None, **parameters)["Page"]
+        told: bytes | None = self._call(operation, None, **parameters).get("Page")
+        if told is None:
+            raise CorruptedError("the host answered a listing with a success that is no page", host=self.uri)
         return told
 
     def _paging(self, query: str) -> Flow[bytes | None]:

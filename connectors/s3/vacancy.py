@@ -59,8 +59,12 @@ class Vacancy:
         after = first[:-1]  # a beginning of the key stands before it
         where = {"StartAfter": after} if after else {}
         try:
-            found = _read(self._fetch("list_objects_v2", Prefix=self._root, EncodingType="url", MaxKeys=_PAGE, **where))
-        except (ConnectorError, ElementTree.ParseError, LookupError, ValueError):  # the latter two: of odd encodings
+            page = self._fetch("list_objects_v2", Prefix=self._root, EncodingType="url", MaxKeys=_PAGE, **where)
+        except ConnectorError:  # and no other: what goes on meanwhile on the same wire keeps its own
+            return
+        try:
+            found = _read(page)
+        except (ElementTree.ParseError, LookupError, ValueError):  # the latter two: of odd encodings
             return
         if found is None:
             return

@@ -174,6 +174,11 @@ def test_an_odd_page_says_of_no_key_that_it_is_free(answer):
     assert not Vacancy(Pages(answer), "").has("1/a")
 
 
+def test_what_breaks_elsewhere_while_a_page_is_fetched_is_not_kept_quiet():
+    with pytest.raises(ValueError, match="of another flow"):
+        Vacancy(Pages(ValueError("of another flow")), "").has("1/a")
+
+
 def test_a_page_speaks_of_the_keys_that_it_covers_and_of_no_others():
     pages = Pages(page("root/m/1", "root/m/5", more="true"))
     free = Vacancy(pages, "root/")

@@ -199,6 +199,13 @@ def test_a_listing_cut_in_the_middle_of_its_page_raises():
         list(fake.place().list())
 
 
+@pytest.mark.parametrize("status", [204, 206, 299])
+def test_a_listing_that_succeeds_in_another_way_is_refused_and_not_empty(status):
+    body = b"" if status == 204 else page("a")[2]
+    with Host(lambda *_: (status, {}, body)) as fake, pytest.raises(CorruptedError, match="no page"):
+        list(fake.place().list())
+
+
 def test_a_host_without_the_second_listing_is_listed_with_the_first():
     def host(method, path, query, headers, body):
         if "list-type" in query:
