@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from manifests import canonical
 from manifests.errors import FormatError
 from manifests.files import write_private
+from portability.rate import STEPS
 
 FORMAT = "portability-drill/1"
 NAME = "drill.json"
@@ -119,9 +120,9 @@ class Throughput(_Plain):
 
     began: str
     """RFC 3339, start of the first step."""
-    step_seconds: Count
-    objects: tuple[Count, ...]
-    bytes: tuple[Count, ...]
+    step_seconds: Annotated[int, Field(ge=1, le=canonical.LARGEST)]
+    objects: Annotated[tuple[Count, ...], Field(min_length=1, max_length=STEPS)]
+    bytes: Annotated[tuple[Count, ...], Field(min_length=1, max_length=STEPS)]
 
 
 class Score(_Plain):

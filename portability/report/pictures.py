@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup
 
@@ -101,8 +101,11 @@ def _throughput(told: Throughput, words: Words, colors: Mapping[str, str]) -> Ma
     seconds = whole < 300
     ticks = []
     for place in (0, len(rates) / 2, len(rates)):
-        moment = time_text(began + timedelta(seconds=round(place * told.step_seconds)))
-        ticks.append(Tick(at=place, shown=words.clock(moment, seconds=seconds)))
+        try:
+            moment = began + timedelta(seconds=round(place * told.step_seconds))
+        except OverflowError:  # what stated its times may have stated the last there is
+            moment = datetime(9999, 12, 30, tzinfo=UTC)
+        ticks.append(Tick(at=place, shown=words.clock(time_text(moment), seconds=seconds)))
     description = words.text(
         N_("From %(began)s, for %(duration)s; at most %(top)s a second, on average %(mean)s a second."),
         began=words.moment(told.began),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import archives
 import exports
@@ -19,7 +20,7 @@ import pytest
 from report_samples import NOON, THREE, Drilled, Line, drill, evidence, many
 
 from connectors import Location
-from manifests import signing
+from manifests import canonical, signing
 from manifests.errors import FormatError, ManifestError, SealError
 from manifests.receipt import Loss
 from manifests.statement import Statement, Subject, drill_result
@@ -266,6 +267,30 @@ def test_a_drill_shows_when_what_left_the_host(tmp_path: Path) -> None:
     told = of(drill(tmp_path / "drills", Drilled(more={"throughput": passed}))).throughput
     assert told is not None
     assert (told.began, told.step_seconds, told.things, told.bytes) == (passed.began, 60, (1, 0, 2), (10, 0, 20))
+
+
+@pytest.mark.parametrize(
+    "passed",
+    [
+        {"began": "0001-01-01T00:00:00Z", "step_seconds": 60, "objects": (1,), "bytes": (0,)},
+        {"began": "9999-12-31T23:59:59Z", "step_seconds": 2**40, "objects": (1, 2), "bytes": (1, 2**53 - 1)},
+    ],
+)
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_a_drill_may_state_any_throughput(tmp_path: Path, passed: dict[str, Any], language: Any) -> None:
+    told = of(drill(tmp_path / "drills", Drilled(more={"throughput": drills.Throughput(**passed)})))
+    assert "</svg>" in report_html(told, language)
+
+
+@pytest.mark.parametrize("wrong", [{"step_seconds": 0}, {"bytes": []}, {"bytes": [0] * 97}])
+def test_a_throughput_that_cannot_be_is_no_record(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    passed = drills.Throughput(began="2026-11-22T01:31:00Z", step_seconds=60, objects=(1,), bytes=(10,))
+    place = drill(tmp_path / "drills", Drilled(more={"throughput": passed}))
+    told = json.loads((place / drills.NAME).read_bytes())
+    told["throughput"] |= wrong
+    (place / drills.NAME).write_bytes(canonical.dumps(told) + b"\n")
+    with pytest.raises(FormatError, match="throughput"):
+        drills.read(place)
 
 
 def test_folders_that_changed_alike_are_named_each_by_its_own_number(tmp_path: Path) -> None:
