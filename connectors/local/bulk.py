@@ -25,8 +25,8 @@ BULK = 4 << 20
 _TOGETHER = 32
 """Files that are written before they are synced, published and told of: as many as wait for one sync of their folder."""
 _TOGETHER_BYTES = 8 << 20
-_OPEN = 32
-"""Folders that stay open for the next files."""
+_OPEN = _TOGETHER
+"""Folders that stay open for the next files: no fewer than those of the files that get their names together."""
 
 
 class Bulk(ABC):
