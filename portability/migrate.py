@@ -199,6 +199,9 @@ class _Run:
         census_phase.take(self._job, self._ledger, self._progress)
 
     def _plan(self) -> None:
+        link(
+            self._job.destination
+        )  # a wrong password is tried once, and not by every worker: servers shut out who guesses
         self._workers.begin()  # the source holds something: they will be needed
         plan_phase.make(self._job, self._ledger, self._progress)
         obstacle = plan_phase.obstacle(self._job, self._ledger)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socketserver
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from places import a_job
 
+from connectors import ConnectorError, Location
 from portability.errors import PlaceError
+from portability.job import Policy
+from portability.migrate import migrate
 from portability.pool import OwnWorkers
 
 
@@ -64,3 +72,38 @@ def test_workers_that_keep_dying_are_given_up() -> None:
             own.run(deadly)
         assert told == ["renewed"] * 3
         assert len(seen_by(own)) == 1
+
+
+class Refusing(socketserver.BaseRequestHandler):
+    """Hangs up on everyone, after a while in which others may come too."""
+
+    callers: ClassVar[list[object]] = []
+
+    def handle(self) -> None:
+        self.callers.append(self.client_address)
+        self.request.settimeout(0.5)
+        with suppress(OSError):
+            while self.request.recv(1024):
+                pass
+
+
+def test_a_place_that_refuses_is_asked_by_nobody_but_the_driver(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "letter.txt").write_bytes(b"Bonjour")
+    (tmp_path / "known_hosts").touch()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        to = Location(
+            scheme="sftp",
+            host="127.0.0.1",
+            port=server.server_address[1],
+            user="nobody",
+            path="/x",
+            options={"known_hosts": str(tmp_path / "known_hosts")},
+        )
+        job = a_job(Location.parse(str(source)), to, tmp_path / "evidence", policy=Policy(workers=4, retries=1))
+        with pytest.raises(ConnectorError):
+            migrate(job)
+        server.shutdown()
+    assert len(Refusing.callers) == 1
