@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from portability.errors import PlaceError
+from portability.shell import command_line
 
 if sys.platform == "win32":
     import msvcrt
@@ -37,7 +38,7 @@ class FolderLock:
             self._descriptor = -1
             raise PlaceError(
                 f"another run is working in {self._path.parent}",
-                hint=f"wait for it, or look at it with: portability status {self._path.parent}",
+                hint=f"wait for it, or look at it with: {command_line('portability', 'status', self._path.parent)}",
             ) from error
         return self
 

@@ -19,6 +19,7 @@ from manifests.digests import Readable
 from manifests.errors import SignatureError
 from manifests.files import write_private
 from portability.errors import PlaceError, UsageError
+from portability.shell import command_line
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -66,7 +67,9 @@ def signer_for(reference: str, *, passphrase: str | None = None) -> Signer:
     if not data.startswith(b"-----BEGIN"):
         return _from_agent(_public(data, reference).fingerprint)
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise PlaceError(f"the signing key {reference} can be read by others", hint=f"chmod 600 {reference}")
+        raise PlaceError(
+            f"the signing key {reference} can be read by others", hint=command_line("chmod", "600", reference)
+        )
     try:
         key = _opened(data, reference, passphrase)
     except SignatureError as error:
