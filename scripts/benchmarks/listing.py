@@ -16,7 +16,8 @@ import servers
 
 from benchmarks import table
 from benchmarks.contenders import BenchError, Measure, installed, measured
-from benchmarks.places import Load, Place, Stage, memory_folder, open_credentials
+from benchmarks.places import Load, Place, Stage, memory_folder, open_credentials, place
+from connectors.location import Location
 
 GOAL = (0.6, 0.5)
 """Ours by rclone's: wall and CPU. Ours is the listing alone; a census also keeps every claim in a ledger and seals them all."""
@@ -71,7 +72,10 @@ CONTENDERS = {"portability": ours, "portability census": census, "rclone lsf": r
 
 @contextlib.contextmanager
 def sources(chosen: argparse.Namespace, scratch: Path) -> Iterator[Place]:
-    """A bucket of so many objects of one byte, a hundred to a folder."""
+    """A bucket of so many objects of one byte, a hundred to a folder; or somebody's own."""
+    if chosen.source:
+        yield place(Location.parse(chosen.source, credentials=chosen.source_credentials), "source")
+        return
     load = Load(name="listing", count=chosen.count, size=1, bytes=chosen.count)
     with Stage(scratch, chosen.mems3.resolve() if chosen.mems3 else None, chosen.latency).source("s3", load) as source:
         yield source
@@ -80,6 +84,10 @@ def sources(chosen: argparse.Namespace, scratch: Path) -> Iterator[Place]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench list", description=__doc__)
     parser.add_argument("--count", type=int, default=200_000, help="objects in the bucket (default 200,000)")
+    parser.add_argument(
+        "--source", metavar="URL", help="list what is there instead (--count: how many objects that is)"
+    )
+    parser.add_argument("--source-credentials", metavar="REF", help="reference, as for `portability census`")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each contender (default 3)")
     parser.add_argument("--latency", type=float, default=0, metavar="MS", help="round trip of the line (default none)")
     parser.add_argument("--mems3", type=Path, metavar="BINARY", help="another S3 server, as for scripts/bench")
