@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connectors import Entry, Sequential, UnsupportedError, Versioned
+from connectors import Entry, UnsupportedError, Versioned
 from connectors.keys import key_bytes
 from manifests.canonical import time_text
 from manifests.census import CensusTally
@@ -20,7 +20,7 @@ from portability.evidence import open_evidence
 from portability.fidelity import parked
 from portability.job import Job
 from portability.ledger import PAGE, Ledger, pages
-from portability.links import link
+from portability.links import in_sequence, link
 from portability.lock import FolderLock
 from portability.outcome import CensusSummary, Counts
 from portability.progress import Progress, Silent
@@ -88,9 +88,7 @@ def take(job: Job, ledger: Ledger, progress: Progress) -> None:
 
 def listing(job: Job, *, sequential: bool = False) -> tuple[Iterator[Entry], bool]:
     """What the source lists under the job's selection, and whether old versions are among it (newest first for each key)."""
-    source: Any = link(job.source)
-    if sequential and isinstance(source, Sequential):
-        source = source.sequential()
+    source: Any = (in_sequence if sequential else link)(job.source)
     keeps_versions = isinstance(source, Versioned)
     prefix = job.selection.prefix
     if job.selection.versions == "all" and keeps_versions:

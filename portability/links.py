@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from connectors import Connector, ConnectorError, Location, connect
+from connectors import Connector, ConnectorError, Location, Sequential, connect
 
 _KEPT = 8  # places a thread keeps open: a migration needs two, a restore of many archives should not need more
 _local = threading.local()
@@ -31,6 +31,12 @@ def link(location: Location) -> Any:
         _, oldest = kept.popitem(last=False)
         _close(oldest)
     return connector
+
+
+def in_sequence(location: Location) -> Any:
+    """As `link`, for listings that are fetched page after page: what a host hid from another way of listing shows here."""
+    connector = link(location)
+    return connector.sequential() if isinstance(connector, Sequential) else connector
 
 
 def ready(places: tuple[Location, ...]) -> None:

@@ -26,7 +26,7 @@ from portability.evidence import local_folder, open_evidence
 from portability.job import Level, Policy
 from portability.layout import Layout
 from portability.ledger import PAGE, Ledger
-from portability.links import link
+from portability.links import in_sequence, link
 from portability.outcome import Counts, Finding, Outcome
 from portability.pace import Pace
 from portability.pool import batch_of, stream
@@ -88,7 +88,7 @@ def prove(
 
 def _list(destination: Location, ledger: Ledger, progress: Progress) -> None:
     progress.phase("destination listing", ledger.count("action IN ('copy', 'chain')"))
-    host = link(destination)
+    host = in_sequence(destination)
     chains = ledger.count("action = 'chain'") > 0 and isinstance(host, VersionWriter)
     entries: Iterator[Entry] = host.list_versions() if chains else host.list()
     seen = 0

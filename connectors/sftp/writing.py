@@ -191,11 +191,14 @@ class Writing(Place):
         """The attributes to set; a number that 32 bits do not hold is left out.
 
         The owner by itself, because servers refuse it to most, and first, because a change of it takes set-id bits away.
+        Without the owner those bits would lend the rights of another than they did at the source.
         """
         posix = entry.posix or Posix()
         uid, gid, mode, mtime = map(_held, (posix.uid, posix.gid, posix.mode, seconds_of(entry)))
         if self._keeps_owner and uid is not None and gid is not None:
             yield sftp.changes(owner=(uid, gid))
+        elif mode is not None:
+            mode &= ~(stat.S_ISUID | stat.S_ISGID)
         if mode is not None or mtime is not None:
             yield sftp.changes(mode=mode, mtime=mtime)
 
