@@ -15,7 +15,7 @@ from portability.tasks import Batch, Step, Work
 from portability.thing import dump
 
 MANY = LOOKS + 20
-READ_BACK = Work(retries=1, pause=0.001, read_back=True)
+READ_BACK = Work(retries=1, pause=0.001, read_back=True, connections=1)
 
 
 class Forgetful(Shelf):
