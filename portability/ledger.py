@@ -69,19 +69,22 @@ class Ledger(Store):
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Make the folder this job's, or UsageError if it is another's: its evidence must not be mixed with ours."""
         known = self.get_json("identity")
-        if known is not None and known != identity and not self._is_blank():
+        if known is not None and known != identity and not self._sent_nothing():
             told = ", ".join(f"{name} {value}" for name, value in known.items() if value)
             raise UsageError(
                 f"the evidence folder {self.folder} belongs to another job ({told})",
                 hint="use that job's own command, or another --evidence folder",
             )
         if known != identity:
-            self.set_json("identity", identity)
+            with self.transaction():
+                if known is not None:
+                    self.set("phase", "census")  # what was listed for the other job is listed again
+                    self.set("job", "")
+                self.set_json("identity", identity)
 
-    def _is_blank(self) -> bool:
-        """Whether the run came to nothing before its source was listed, as with a mistyped url."""
-        listed = self.has_before or self.query("SELECT 1 FROM things LIMIT 1")
-        return self.get("phase") in {"", "census"} and not listed
+    def _sent_nothing(self) -> bool:
+        """Whether the run came to nothing before anything was moved, as with a mistyped url, and none was finished before."""
+        return self.get("phase") in {"", "census", "plan"} and not self.has_before
 
     def touch(self) -> None:
         self.set("updated", time_text(datetime.now(UTC)))

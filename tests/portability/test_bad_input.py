@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import servers
 from places import a_job, content, delete, lines, put
 
-from connectors import Entry, FullError, Location, NotFoundError, Stream
+from connectors import ConnectorError, Entry, FullError, Location, NotFoundError, Stream
 from connectors.memory import Memory
 from connectors.protocols import Capabilities
 from connectors.registry import register
@@ -79,6 +80,23 @@ def refusal(job: Job, kind: type[Exception], **how: Any) -> str:
 
 
 # -- the evidence folder ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["destination", "source"])
+def test_a_job_that_moved_nothing_leaves_its_evidence_folder_to_the_corrected_one(
+    wrong: str, job: Job, moto: servers.S3Server
+) -> None:
+    mistyped = replace(job, destination=moto.location("no-such-bucket"))
+    if wrong == "source":  # it holds something else, and the destination has no place of its own for all of it
+        others = memory({"A.txt": b"1", "a.txt": b"2"})
+        mistyped = replace(job, source=others, destination=memory({"a.txt": b"theirs"}, Merging))
+    with pytest.raises((ConnectorError, RefusedError)):
+        run(mistyped)
+
+    assert run(job).proven
+    assert {line.key for line in lines(job.evidence)} == THINGS.keys()
+    assert content(job.destination) == THINGS
+    assert refusal(mistyped, UsageError)  # and now it is this one's
 
 
 def test_a_second_run_on_the_same_evidence_waits_its_turn(job: Job) -> None:
