@@ -30,6 +30,8 @@ def _share(text: str) -> str:
 
 
 def _threshold(value: str | int) -> str | int:
+    if isinstance(value, str) and re.fullmatch(r"\d+", value, re.ASCII):
+        return int(value)
     if isinstance(value, str) and not re.fullmatch(r"0(\.0+)?\s?%", value):  # none may disappear: that is a threshold
         share_ppm(value)
     return value

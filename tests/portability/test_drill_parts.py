@@ -34,7 +34,24 @@ from portability.drill.schedule import Needs, needs, schedule
 from portability.drill.status import status
 from portability.errors import EvidenceError, RefusedError, UsageError
 from portability.job_drill import OwnDeadline, Prices, share_ppm
+from portability.job_tables import DrillTable
 from portability.throttle import Timetable
+
+# -- the threshold ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "may"), [(0, 0), ("0", 0), ("0%", 0), ("0.00 %", 0), (12, 12), ("12", 12), ("1%", 20), ("0.5 %", 10)]
+)
+def test_a_threshold_is_a_number_or_a_share_however_it_is_quoted(written: str | int, may: int, tmp_path: Path) -> None:
+    assert DrillTable(threshold=written).terms(tmp_path).allowed(2000) == may
+
+
+@pytest.mark.parametrize("written", ["-1", -1, "none", "", "101%", "1.5"])
+def test_what_is_no_threshold_is_refused(written: str | int) -> None:
+    with pytest.raises(ValueError, match=r"share|greater"):
+        DrillTable(threshold=written)
+
 
 # -- the bound --------------------------------------------------------------------------------------------------------
 
