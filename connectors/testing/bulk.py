@@ -110,7 +110,7 @@ class _InBulk:
 
     def open(self: Any, entry: Entry, start: int = 0, stop: int | None = None) -> Stream:
         read = None if start or stop is not None else self._read(entry)
-        body: Stream = super().open(entry, start, stop) if read is None else BytesStream(read.body)  # type: ignore[misc]  # as above
+        body: Stream = super().open(entry, start, stop) if read is None else BytesStream(read.body)  # type: ignore[misc]  # the connector's own class comes next
         return body
 
     def put(self: Any, entry: Entry, body: Stream, *, replace: bool = False) -> Entry:
@@ -141,5 +141,5 @@ class _Describing:
 
     def describe(self: Any, entry: Entry) -> Entry:
         read = self._read(entry)
-        found: Entry = super().describe(entry) if read is None else read.entry  # type: ignore[misc]  # the connector's own class comes next
+        found: Entry = super().describe(entry) if read is None else read.entry  # type: ignore[misc]  # as above
         return found
