@@ -20,6 +20,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from programs import program
 
 from connectors.location import Location
 
@@ -135,7 +136,7 @@ def environment_reference(**values: str) -> str:
 @contextlib.contextmanager
 def moto_server(folder: Path) -> Iterator[S3Server]:
     """moto: wide S3 (versions, tags, locks, conditions), in memory; believes any credentials and any checksum."""
-    arguments = [program("moto_server"), "-H", "127.0.0.1", "-p"]
+    arguments = [sys.executable, str(Path(__file__).with_name("moto_s3.py")), "-H", "127.0.0.1", "-p"]
     log = folder / "moto.log"
     with running(lambda port: [*arguments, str(port)], log) as port:
         yield S3Server(
@@ -232,15 +233,6 @@ def scratch_folder() -> Iterator[Path]:
     """A short-lived folder outside pytest's own, whose long names would not fit a socket or a config line."""
     with tempfile.TemporaryDirectory(prefix="servers-", ignore_cleanup_errors=True) as name:
         yield Path(name)
-
-
-def program(name: str) -> str:
-    """The full path of a server program: of this virtual environment first. Its absence is an error, never a skip."""
-    places = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"]
-    found = shutil.which(name, path=os.pathsep.join(places))
-    if not found:
-        raise FileNotFoundError(f"{name} is not installed; run scripts/test, which installs what the tests need")
-    return found
 
 
 def free_port() -> int:

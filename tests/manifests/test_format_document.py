@@ -6,11 +6,11 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import example
+import programs
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -87,10 +87,7 @@ def run(block: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", block], cwd=folder, capture_output=True, text=True, check=False)
 
 
-needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are written for bash and zsh")
-
-
-@needs_bash
+@programs.needs("bash")  # or zsh: the commands are written for either
 def test_the_command_that_ties_the_sums_to_the_manifest_finds_a_foreign_sum(evidence: Path) -> None:
     block = the_shell_block_after("### 3.10")
     assert (run(block, evidence).stdout, run(block, evidence).stderr) == ("", "")
@@ -99,10 +96,7 @@ def test_the_command_that_ties_the_sums_to_the_manifest_finds_a_foreign_sum(evid
     assert run(block, evidence).stdout == "ef" * 32 + "\n"
 
 
-@needs_bash
-@pytest.mark.skipif(
-    not shutil.which("sha256sum") or not shutil.which("ssh-keygen"), reason="the commands are for Linux"
-)
+@programs.needs("bash", "sha256sum", "ssh-keygen")
 def test_the_other_checks_of_the_example_pass_and_notice_one_changed_byte(evidence: Path) -> None:
     block = the_shell_block_after("**Other checks**")
     done = run(block, evidence)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import example
-import pytest
+import programs
 
 from manifests import tree
 from manifests.census import CensusTally
@@ -90,7 +89,7 @@ def test_the_tag_manifest_of_the_example_knows_the_manifest() -> None:
         assert listed[f"metadata/{name}"] == hashlib.sha256(example.read(name)).hexdigest()
 
 
-@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="the stock commands of the document are those of Linux")
+@programs.needs("sha256sum")  # the stock commands of the document are those of Linux
 def test_stock_tools_recompute_the_seal_and_a_leaf() -> None:
     def run(command: str) -> str:
         return subprocess.run(

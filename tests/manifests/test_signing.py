@@ -6,13 +6,13 @@ import base64
 import builtins
 import hashlib
 import io
-import shutil
 import struct
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import example
+import programs
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,7 +24,7 @@ from manifests.verdict import Signature
 
 KEY = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"portability example key, never use it").digest())
 FINGERPRINT = "SHA256:7+T7QIVUi+Mvp/Jw2JtP0BZOj63QabfXc/5VGEg54II"
-needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="only Windows comes without OpenSSH")
+needs_ssh_keygen = programs.needs("ssh-keygen")
 
 
 def blob(**changed: Any) -> bytes:
@@ -208,7 +208,7 @@ def test_another_type_of_key_is_refused_by_name(tmp_path: Path) -> None:
         signing.load_key((tmp_path / "key").read_bytes())
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="an independent reader; its absence is a Mac or Windows")
+@programs.needs("openssl")  # an independent reader
 def test_openssl_verifies_ours(tmp_path: Path) -> None:
     preimage = signing._preimage(io.BytesIO(example.read("manifest.jsonl")), ARCHIVE, b"sha512")
     (tmp_path / "preimage").write_bytes(preimage)

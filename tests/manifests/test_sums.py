@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
 import subprocess
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,9 +128,7 @@ def test_a_projection_with_any_other_byte_does_not_agree() -> None:
         assert not sums.sums_agree(lines, io.BytesIO(wrong))
 
 
-@pytest.mark.skipif(
-    shutil.which("sha256sum") is None, reason="the file is for this program; its absence is a Mac or Windows"
-)
+@programs.needs("sha256sum")
 def test_sha256sum_checks_awkward_names(tmp_path: Path) -> None:
     names = [
         b"plain",

@@ -9,14 +9,9 @@ from pathlib import Path
 
 import pytest
 from archives import ALTERATIONS, build, close, example, fingerprint, key
+from programs import program
 
 TOOLS = "awk cat cut dash bash dirname env find grep ls perl sed sh sort tail tr uname uniq wc"
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    assert found, f"{name} is not installed; scripts/test installs it"
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +29,11 @@ def systems(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, l
     for name, (_, tools) in made.items():
         (base / name).mkdir()
         if name == "busybox":
-            subprocess.run([_program("busybox"), "--install", "-s", str(base / name)], check=True)
+            subprocess.run([program("busybox"), "--install", "-s", str(base / name)], check=True)
         else:
             tools += f" {TOOLS}"
         for tool in tools.split():
-            (base / name / tool).symlink_to(_program(tool))
+            (base / name / tool).symlink_to(program(tool))
     return {name: (base / name, shell) for name, (shell, _) in made.items()}
 
 

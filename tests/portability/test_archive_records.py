@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import archives
+import programs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,7 +108,7 @@ def test_a_signed_statement_about_the_archive_is_counted_whoever_signed_it(archi
     assert (result.exit_code, result.statements, told(result)) == (0, 1, [])
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
+@programs.needs("ssh-keygen")
 def test_ssh_keygen_checks_the_same_statement(archive: Path) -> None:
     path = stated(archive)
     command = ["ssh-keygen", "-Y", "check-novalidate", "-n", signing.STATEMENT, "-s", f"{path}.sig"]
