@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from connectors.entry import Entry
 from connectors.errors import ConnectorError
@@ -254,6 +254,41 @@ class Configured(Protocol):
 
     def settings(self) -> dict[str, Any]:
         """The settings as the host states them, in plain JSON values."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting of a place, as another place may be given it."""
+
+    name: str
+    value: Mapping[str, Any] = field(default_factory=dict)
+    """As `settings` states it: plain JSON values."""
+    first: bool = False
+    """It is to be there before the first put; the others once everything was proven."""
+    acts: bool = False
+    """It removes or moves what the place holds, by and by."""
+    refused: str = ""
+    """Why this place is not given it; empty: it may be put."""
+
+
+@runtime_checkable
+class Settable(Configured, Protocol):
+    """A host whose places can be given settings."""
+
+    def fit_settings(self, recorded: Mapping[str, Any]) -> Sequence[Setting]:
+        """What `settings` of another place has recorded, in the order in which it is to be put here. Needs no network.
+
+        Everything that is recorded and is a setting is here, put or refused; the last of a name stands for it.
+        """
+        ...
+
+    def compare_setting(self, setting: Setting) -> Literal["equal", "free", "other"]:
+        """Asked of the host anew: it has this, or nothing that this would replace, or one of its own."""
+        ...
+
+    def put_setting(self, setting: Setting) -> None:
+        """Ask for it; whether the host has it then, `compare_setting` tells."""
         ...
 
 

@@ -154,7 +154,7 @@ def _archive_evidence(job: Job, ledger: Ledger) -> None:
     abort_uploads(job, ledger)
     if summary is not None:
         ledger.set("previous", summary.sha256)
-    for name in (*FILES, "findings.jsonl"):
+    for name in (*FILES, "findings.jsonl", "settings.json"):
         if (job.evidence / name).exists():
             os.replace(job.evidence / name, folder / name)  # noqa: PTH105 - Path.replace is the same call
 

@@ -62,6 +62,21 @@ class CensusSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettingEnd:
+    """What became of one setting of the old host at the new one. A setting is no data: it changes no verdict."""
+
+    name: str
+    end: Literal[
+        "applied",  # put, and read back
+        "there",  # the place has had it before
+        "lost",  # the place has it not, or it could not be read back
+        "wanted",  # it would be put
+    ]
+    reason: str = ""
+    """Why it is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSummary:
     source: str
     destination: str
@@ -88,6 +103,8 @@ class PlanSummary:
     """Estimated duration of the run, read-back included."""
     obstacle: str = ""
     """Why `migrate` would refuse to start; empty: nothing stands in the way."""
+    settings: tuple[SettingEnd, ...] = ()
+    """Of the old host, where a restore was asked for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +136,8 @@ class Outcome:
     seconds: float = 0.0
     moved_bytes: int = 0
     retries: int = 0
+    settings: tuple[SettingEnd, ...] = ()
+    """Of the old host, where a restore was asked for them."""
     next_step: str = ""
     """What the person can do now."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from connectors.entry import Entry
 from connectors.errors import (
@@ -20,19 +20,17 @@ from connectors.errors import (
 )
 from connectors.keys import key_bytes
 from connectors.location import Location
-from connectors.protocols import Capabilities, Stream
-from connectors.s3 import listing
+from connectors.protocols import Capabilities, Setting, Stream
+from connectors.s3 import bucket, listing
 from connectors.s3.applied import wished
 from connectors.s3.attributes import bare_etag, from_head, grants, same_etag
 from connectors.s3.body import Body
-from connectors.s3.bucket import settings
 from connectors.s3.bulk import Bulk
 from connectors.s3.client import Settings, client
 from connectors.s3.errors import code_of, translated
 from connectors.streams import BytesStream
 
 KEY_BYTES = 1024
-_NO_PAYER = frozenset({"get_bucket_versioning", "get_bucket_tagging"})
 
 
 class S3(Bulk):
@@ -146,8 +144,18 @@ class S3(Bulk):
         return Body(answer["Body"], expected, self.uri, entry.key)
 
     def settings(self) -> dict[str, Any]:
-        """The bucket's own settings as the host states them."""
-        return settings(self._call)
+        """The bucket's own settings as the host states them, and where it is."""
+        meta = self._client.meta
+        return {"endpoint": meta.endpoint_url, "region": meta.region_name, **bucket.settings(self._call)}
+
+    def fit_settings(self, recorded: Mapping[str, Any]) -> Sequence[Setting]:
+        return tuple(bucket.fit(recorded, whole=not self._prefix))
+
+    def compare_setting(self, setting: Setting) -> Literal["equal", "free", "other"]:
+        return bucket.state(self._call, setting)
+
+    def put_setting(self, setting: Setting) -> None:
+        bucket.put(self._call, setting)
 
     def delete(self, key: str) -> None:
         self._call("head_object", key)
@@ -162,7 +170,7 @@ class S3(Bulk):
         """One request about this bucket, and about `key` if there is one."""
         if key is not None:
             parameters["Key"] = self._full(key)
-        if operation not in _NO_PAYER:
+        if key is not None or operation.startswith("list_"):  # what is asked of a bucket itself has no payer
             parameters.update(self._payer)
         with translated(self.uri, key):
             answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._location.host, **parameters)

@@ -169,7 +169,7 @@ def _tag_files(terms: Terms, job: Job, ledger: Ledger, staging: Path, summary: S
     if terms.ro_crate:  # before the files that count the payload
         made(crate.NAME, lambda: _crate(terms, ledger, staging, summary))
     yield made("metadata/history.jsonl", lambda: _history(terms))
-    yield sealed(made("metadata/source.json", lambda: _json(terms.settings() if terms.settings else {})))
+    yield sealed(made("metadata/source.json", lambda: _json(_source(terms, ledger))))
     yield made("metadata/bagit-profile.json", profile.bagit_profile)
     if terms.recipients:
         yield made("metadata/recipients.txt", lambda: "".join(f"{one}\n" for one in terms.recipients).encode())
@@ -182,6 +182,13 @@ def _tag_files(terms: Terms, job: Job, ledger: Ledger, staging: Path, summary: S
     yield lists.write_payload_list(staging, ledger)
     if terms.sha512:
         yield lists.write_payload_list_512(staging, ledger, terms.inner)
+
+
+def _source(terms: Terms, ledger: Ledger) -> dict[str, Any]:
+    """What the host says of itself, and how much it listed."""
+    census = ledger.get_json("census")
+    listed = {name: census[name] for name in ("at", "lines", "bytes", "unsized", "kinds")}
+    return {**(terms.settings() if terms.settings else {}), "listed": listed}
 
 
 def _history(terms: Terms) -> bytes:

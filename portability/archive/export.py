@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from connectors import Location, connect
+from connectors import Configured, Location, connect
 from manifests.bagit import TAG_LIST, archive_id, folder_name
 from manifests.canonical import time_text
 from manifests.digests import file_sha256
@@ -345,10 +345,10 @@ def _state(asked: Export, work: Path) -> dict[str, str]:
 
 
 def settings(source: Location) -> dict[str, Any]:
-    """What the source host says of its own settings, for source.json; a claim, restored only by hand."""
-    host: Any = connect(source)
+    """What the source host says of its own settings, for source.json: a claim."""
+    host = connect(source)
     try:
-        told: Callable[[], dict[str, Any]] | None = getattr(host, "settings", None)
-        return {"uri": source.url, "listed_by": source.scheme, **(told() if told else {})}
+        told = host.settings() if isinstance(host, Configured) else {}
+        return {"uri": source.url, "listed_by": source.scheme, **told}
     finally:
         host.close()

@@ -5,6 +5,7 @@ The scheme is `archive+` and the scheme of the host that holds the archive. Work
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,6 +48,7 @@ READ_OPTIONS = {
     "archive-base": "url of the full archive that a delta refers to",
 }
 MANIFEST = "metadata/manifest.jsonl"
+SETTINGS = "metadata/source.json"
 PRIVATE = Posix(mode=0o600)
 """What every file of an archive is asked to be, where files have modes."""
 
@@ -318,20 +320,43 @@ class ArchiveReader:
     @contextmanager
     def manifest(self) -> Iterator[Any]:
         """The manifest's bytes, decrypted where it is a ciphertext and an identity was given."""
-        try:
-            body: Stream = self._host.open(self._host.stat(MANIFEST))
-        except NotFoundError as error:
-            if not self._identity:
-                raise NotFoundError(
-                    "no readable archive there: metadata/manifest.jsonl is missing (encrypted? then name --identity)",
-                    host=self.uri,
-                ) from error
-            sealed = self._host.open(self._host.stat(f"{MANIFEST}.age"))
-            body = encryption.decrypted(sealed, self._identity, host=self.uri, key=f"{MANIFEST}.age")
+        body = self._clear(MANIFEST)
+        if body is None:
+            raise NotFoundError(
+                "no readable archive there: metadata/manifest.jsonl is missing (encrypted? then name --identity)",
+                host=self.uri,
+            )
         try:
             yield body
         finally:
             body.close()
+
+    def settings(self) -> dict[str, Any]:
+        """What the place that was exported said of its own settings; empty where the archive has no word of them."""
+        body = self._clear(SETTINGS)
+        if body is None:
+            return {}
+        pieces = []
+        try:
+            while piece := body.read(1 << 20):
+                pieces.append(piece)
+        finally:
+            body.close()
+        try:
+            told = json.loads(b"".join(pieces))
+        except ValueError as error:
+            raise CorruptedError(f"{SETTINGS} is not JSON: {error}", host=self.uri) from error
+        return told if isinstance(told, dict) else {}
+
+    def _clear(self, name: str) -> Stream | None:
+        """A file of the archive, decrypted where it is a ciphertext; None if there is none that could be read."""
+        for stored in (name, f"{name}.age") if self._identity else (name,):
+            try:
+                body: Stream = self._host.open(self._host.stat(stored))
+            except NotFoundError:
+                continue
+            return body if stored == name else encryption.decrypted(body, self._identity, host=self.uri, key=stored)
+        return None
 
 
 def archived(line: Receipt) -> Entry:

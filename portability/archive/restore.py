@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from connectors.registry import options
 from portability.archive import place
 from portability.archive.encryption import WrongKeyError, decrypted, identities
 from portability.archive.remote import ConnectorTree, Raw
+from portability.archive.settings import HostSettings, check_settable, ends, host_settings, record
 from portability.archive.transport import PackedTree, unpack
 from portability.archive.verifier import ENCRYPTED, VerifierResult, verify_tree
 from portability.archive.verifier_tree import LocalTree, Tree
 from portability.errors import EvidenceError, PlaceError, UsageError
 from portability.job import Job, Policy
-from portability.migrate import migrate
-from portability.outcome import Outcome, printable
+from portability.migrate import migrate, plan
+from portability.outcome import Outcome, PlanSummary, printable
 from portability.progress import Progress
 from portability.seal import seal
 
@@ -93,60 +94,96 @@ def _decrypt(identity: str, body: Any) -> Any:
     return io.BufferedReader(Raw(decrypted(body, identity, host="the archive", key="")), 1 << 20)
 
 
-def restore(
-    archive: Location,
-    to: Location,
-    evidence: Path,
-    *,
-    signer: str | None = None,
-    identity: str | None = None,
-    base: Location | None = None,
-    merge: bool = False,
-    accepts: tuple[str, ...] = (),
-    applies: tuple[str, ...] = (),
-    policy: Policy | None = None,
-    progress: Progress | None = None,
-    verified: Callable[[VerifierResult], None] | None = None,
-) -> Outcome:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """What a restore is asked to do."""
+
+    archive: Location
+    to: Location
+    evidence: Path
+    signer: str | None = None
+    identity: str | None = None
+    base: Location | None = None
+    """The full archive that a delta refers to."""
+    merge: bool = False
+    accepts: tuple[str, ...] = ()
+    applies: tuple[str, ...] = ()
+    """owner, acl, lock, settings; without it they stay in the evidence and in the archive."""
+    policy: Policy = field(default_factory=Policy)
+    verified: Callable[[VerifierResult], None] | None = None
+    """Told the verification's result."""
+
+
+def restore(asked: Restore, *, progress: Progress | None = None) -> Outcome:
     """Verify the archive, then move what it holds to a place, with a manifest and a verdict of its own (section 15).
 
-    EvidenceError if the archive is not intact: nothing was written. `verified` is told the verification's result.
-    `applies`: owner, acl, lock; without it they stay in the evidence, named as losses.
+    EvidenceError if the archive is not intact: nothing was written.
     """
     started = time.monotonic()
-    to = _applying(to, applies)
-    _refuse_evidence(archive)
-    told = archive.path if archive.scheme == "file" else archive.url
-    unpacked = _unpacked(archive, evidence)
-    archive = unpacked or archive
-    result = verify_archive(
-        archive,
-        signer=signer,
-        bases=(base,) if base else (),
-        identity=identity,
-        workers=policy.workers if policy else None,
-    )
-    if verified:
-        verified(result)
-    _refuse_unless_intact(result, identity, base)
-    source = place.outer(archive, identity=identity or "", base=base.url if base else "")
-    already = result.summary.header.accepts if result.summary else ()
-    job = Job(
-        source=source,
-        destination=to,
-        evidence=evidence,
-        policy=policy or Policy(),
-        accepts=tuple(sorted({*accepts, *already})),
-        merge=merge,
-    )
-    outcome = migrate(job, progress=progress, sealer=partial(seal, archive=_identifier(result)))
-    if unpacked:
-        shutil.rmtree(Path(unpacked.path).parent)
-    return replace(outcome, source=told, seconds=time.monotonic() - started)
+    with _intact(asked, keep=True) as (job, settings, identifier):
+        ended = settings.before() if settings else []
+        outcome = migrate(job, progress=progress, sealer=partial(seal, archive=identifier))
+        if settings:
+            ended = list(ends([*ended, *settings.after(proven=outcome.proven)]))
+            record(asked.evidence, settings, ended)
+    return replace(outcome, source=_told(asked.archive), settings=tuple(ended), seconds=time.monotonic() - started)
+
+
+def foresee(asked: Restore, *, progress: Progress | None = None) -> tuple[Job, PlanSummary]:
+    """What `restore` would do. Verifies the archive, looks at the destination, and writes nothing there."""
+    with _intact(asked, keep=False) as (job, settings, _):
+        would = ends(settings.looked_at()) if settings else ()
+        return job, replace(plan(job, progress=progress), source=_told(asked.archive), settings=would)
+
+
+def _told(archive: Location) -> str:
+    return archive.path if archive.scheme == "file" else archive.url
+
+
+@contextmanager
+def _intact(asked: Restore, *, keep: bool) -> Iterator[tuple[Job, HostSettings | None, str]]:
+    """The move out of an archive that was verified, the settings that go with it, and the archive's identifier.
+
+    What was unpacked is removed after it; after an error only if it is not to be kept for the next try.
+    """
+    to = _applying(asked.to, asked.applies)
+    _refuse_evidence(asked.archive)
+    unpacked = _unpacked(asked.archive, asked.evidence)
+    done = not keep
+    try:
+        archive = unpacked or asked.archive
+        result = verify_archive(
+            archive,
+            signer=asked.signer,
+            bases=(asked.base,) if asked.base else (),
+            identity=asked.identity,
+            workers=asked.policy.workers,
+        )
+        if asked.verified:
+            asked.verified(result)
+        _refuse_unless_intact(result, asked.identity, asked.base)
+        already = result.summary.header.accepts if result.summary else ()
+        job = Job(
+            source=place.outer(archive, identity=asked.identity or "", base=asked.base.url if asked.base else ""),
+            destination=to,
+            evidence=asked.evidence,
+            policy=asked.policy,
+            accepts=tuple(sorted({*asked.accepts, *already})),
+            merge=asked.merge,
+        )
+        settings = host_settings(job) if "settings" in asked.applies else None
+        yield job, settings, result.summary.header.destination if result.summary else ""
+        done = True
+    finally:
+        if unpacked and done:
+            shutil.rmtree(Path(unpacked.path).parent)
 
 
 def _applying(to: Location, names: tuple[str, ...]) -> Location:
     """The destination, told to set what else only the evidence keeps. UsageError where that kind of place has no such thing."""
+    if "settings" in names:
+        check_settable(to)
+    names = tuple(name for name in names if name != "settings")
     for name in names:
         if name not in options(to.scheme):
             raise UsageError(
@@ -219,7 +256,3 @@ def _refuse_unless_intact(result: VerifierResult, identity: str | None, base: Lo
             f"valid; the data set is complete only together with {', '.join(result.needs)}",
             hint="--base names another archive" if base else "name that full archive: --base ARCHIVE",
         )
-
-
-def _identifier(result: VerifierResult) -> str:
-    return result.summary.header.destination if result.summary else ""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from portability.cli import options
 from portability.cli.app import command as make
 from portability.cli.results import plan_records, plan_text
 from portability.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from portability.job import Job
+    from portability.outcome import PlanSummary
 
 
 @make(
@@ -29,18 +33,24 @@ def command(screen: Screen, **flags: Any) -> int:
     3 if `migrate` would refuse to start, or could not end PROVEN.
     """
     with options.scratch_job(flags) as job:
-        from portability.drill.quote import quote
         from portability.migrate import plan
 
         summary = plan(job, progress=screen.progress())
-        ready = not summary.obstacle and set(summary.skipped) <= job.accepted
-        costs = quote(
-            job.source.scheme,
-            objects=summary.copy.things,
-            bytes_=summary.copy.bytes,
-            listed=summary.census.counts.things,
-            seconds=summary.seconds,
-            prices=job.prices,
-        )
+    return show(screen, job, summary)
+
+
+def show(screen: Screen, job: Job, summary: PlanSummary) -> int:
+    """Print a plan with what it costs; the exit code that says whether the job could start, and end PROVEN."""
+    from portability.drill.quote import quote
+
+    ready = not summary.obstacle and set(summary.skipped) <= job.accepted
+    costs = quote(
+        job.source.scheme,
+        objects=summary.copy.things,
+        bytes_=summary.copy.bytes,
+        listed=summary.census.counts.things,
+        seconds=summary.seconds,
+        prices=job.prices,
+    )
     screen.result(plan_text(summary, costs, ready=ready), plan_records(summary, costs, ready=ready))
     return 0 if ready else 3

@@ -10,6 +10,7 @@ import click
 from portability.cli import options
 from portability.cli.app import command as make
 from portability.cli.archive_results import headline_of, sentence_of
+from portability.cli.plan import show
 from portability.cli.results import outcome_records, outcome_text
 from portability.cli.screen import Screen
 
@@ -47,8 +48,12 @@ if TYPE_CHECKING:
     "--apply",
     "applies",
     multiple=True,
-    type=click.Choice(["owner", "acl", "lock"]),
-    help="Also set the files' owners by number, the objects' ACL, or their retention and legal hold. Repeatable.",
+    type=click.Choice(["owner", "acl", "lock", "settings"]),
+    help="Also set the files' owners by number, the objects' ACL, their retention and legal hold, or the bucket's own "
+    "settings. Repeatable.",
+)
+@click.option(
+    "--dry-run", "dry", is_flag=True, help="Verify the archive, say what would be done, and write nothing there."
 )
 @options.pace
 def command(
@@ -65,6 +70,7 @@ def command(
     merge: bool | None,
     accept: tuple[str, ...],
     applies: tuple[str, ...],
+    dry: bool,
     **flags: Any,
 ) -> int:
     """Verify an archive, then bring back what it holds.
@@ -74,7 +80,7 @@ def command(
     """
     place, destination = options.location(archive, credentials), options.location(to, to_credentials)
     below = options.location(base, credentials) if base else None
-    from portability.archive.restore import restore  # late: a mistake in the arguments is answered at once
+    from portability.archive.restore import Restore, foresee, restore  # late: a mistake is answered at once
 
     progress = screen.progress()
 
@@ -83,10 +89,10 @@ def command(
             progress.note(f"the archive is {headline_of(result)}: {sentence_of(result)}")
 
     name = Path(place.path.rstrip("/")).name or place.host
-    outcome = restore(
-        place,
-        destination,
-        evidence or Path(f"restore-{name.removesuffix('.tar').removesuffix('.zip')}"),
+    asked = Restore(
+        archive=place,
+        to=destination,
+        evidence=evidence or Path(f"restore-{name.removesuffix('.tar').removesuffix('.zip')}"),
         signer=signer,
         identity=identity,
         base=below,
@@ -94,8 +100,10 @@ def command(
         accepts=accept,
         applies=applies,
         policy=options.policy(flags, options.default_policy()),
-        progress=progress,
         verified=verified,
     )
+    if dry:
+        return show(screen, *foresee(asked, progress=progress))
+    outcome = restore(asked, progress=progress)
     screen.result(outcome_text(outcome), outcome_records(outcome))
     return outcome.exit_code

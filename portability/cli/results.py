@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from portability.cli.words import duration, each, number, size_text, table
-from portability.outcome import CensusSummary, Counts, Finding, Outcome, PlanSummary, Status, printable
+from portability.outcome import CensusSummary, Counts, Finding, Outcome, PlanSummary, SettingEnd, Status, printable
 
 if TYPE_CHECKING:
     from portability.drill.record import Quote
@@ -66,6 +66,7 @@ def plan_text(plan: PlanSummary, costs: Quote, *, ready: bool) -> str:
         table(rows),
         block("What the destination does not keep", table(sorted(plan.losses.items()), right=frozenset())),
         listing("Will not be moved", _refusals(plan.refusals), sum(plan.skipped.values())),
+        _settings(plan.settings),
         fact_lines(facts),
     )
 
@@ -104,6 +105,7 @@ def outcome_text(outcome: Outcome) -> str:
         table(rows),
         block("Why not proven", [f"  {printable(reason)}" for reason in outcome.reasons]),
         listing("Findings", [_difference(finding) for finding in outcome.findings], outcome.finding_count),
+        _settings(outcome.settings),
         fact_lines(facts),
         f"  → {outcome.next_step}" if outcome.next_step else "",
     )
@@ -178,6 +180,13 @@ def listing(title: str, rows: Sequence[tuple[str, str, str]], count: int) -> lis
     heads = table([row[:2] for row in shown], right=frozenset())
     lines = [(head, f"      {detail}") for head, (_, _, detail) in zip(heads, shown, strict=True)]
     return block(f"{title}{more}", [line for pair in lines for line in pair if line.strip()])
+
+
+def _settings(ends: Sequence[SettingEnd]) -> list[str]:
+    words = {"applied": "set, and read back", "there": "there already", "lost": "not set", "wanted": "would be set"}
+    return listing(
+        "Settings of the old host", [(printable(one.name), words[one.end], printable(one.reason)) for one in ends], 0
+    )
 
 
 def _difference(finding: Finding) -> tuple[str, str, str]:

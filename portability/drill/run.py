@@ -19,7 +19,7 @@ from manifests.canonical import time_text
 from portability.archive.closing import Signer
 from portability.archive.export import STATE as ARCHIVE_STATE
 from portability.archive.export import Export, count, export, finished, work_folder
-from portability.archive.restore import restore
+from portability.archive.restore import Restore, restore
 from portability.archive.verifier import VerifierResult
 from portability.drill import canary, conclude, listing, proof, record, scratch
 from portability.drill.clock import Clock
@@ -238,15 +238,15 @@ class _Run:
         if outcome is None:
             try:
                 with clock.during("verify"):
-                    outcome = restore(
-                        archive,
-                        target,
-                        evidence,
+                    asked = Restore(
+                        archive=archive,
+                        to=target,
+                        evidence=evidence,
                         policy=context.job.policy,
                         accepts=context.job.accepts,
-                        progress=clock,
                         verified=verified,
                     )
+                    outcome = restore(asked, progress=clock)
             except EvidenceError:
                 if state.verification is None or state.verification["intact"]:
                     raise

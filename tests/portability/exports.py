@@ -20,7 +20,7 @@ import pyrage
 from connectors import Location
 from manifests import signing
 from portability.archive.export import Export, export
-from portability.archive.restore import restore
+from portability.archive.restore import Restore, restore
 from portability.job import Policy
 from portability.outcome import Outcome
 
@@ -60,7 +60,8 @@ def an_archive(source: Location, to: Path, **changes: Any) -> Path:
 
 
 def bring_back(archive: Path, to: Location, evidence: Path, **changes: Any) -> Outcome:
-    return restore(Location.parse(str(archive)), to, evidence, **{"policy": ONE, **changes})
+    place = Location.parse(str(archive))
+    return restore(Restore(**{"archive": place, "to": to, "evidence": evidence, "policy": ONE, **changes}))
 
 
 def an_identity(path: Path) -> str:

@@ -68,14 +68,14 @@ def test_a_flat_bucket_comes_back_from_an_archive_at_a_host(
 ) -> None:
     from exports import ONE, an_export
 
-    from portability.archive.restore import restore
+    from portability.archive.restore import Restore, restore
 
     first, second, between = moto.place(prefix="cabinet"), moto.place(), sshd.place()
     fill(first, [thing for thing in small_practice() if not thing.deleted][:12])
     outcome = an_export(first, between, work=tmp_path / "work")
     archive = Location.parse(outcome.destination, credentials=between.credentials)
 
-    back = restore(archive, second, tmp_path / "restore", policy=ONE)
+    back = restore(Restore(archive=archive, to=second, evidence=tmp_path / "restore", policy=ONE))
 
     assert back.proven, back.reasons
     assert content(second) == content(first)

@@ -1,0 +1,403 @@
+"""A bucket's own settings come back on request only, where they fit; what the new host has not is named, and stops nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import servers
+from exports import ONE, an_archive, an_identity, bring_back
+from places import content, put
+
+from connectors import Location
+from portability.archive.restore import Restore, foresee
+from portability.errors import UsageError
+from portability.outcome import Outcome, PlanSummary
+
+RULES = [
+    {"ID": "anciennes", "Status": "Enabled", "Filter": {"Prefix": "x/"}, "NoncurrentVersionExpiration": {"NoncurrentDays": 90}}
+]  # fmt: skip
+CORS = [{"AllowedMethods": ["GET"], "AllowedOrigins": ["https://cabinet.example"], "MaxAgeSeconds": 300}]
+TAGS = [{"Key": "service", "Value": "dossiers"}]
+POLICY = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::%s/*"}]}'
+AES = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}]}
+
+
+def bucket(moto: servers.S3Server, *, lock: bool = False) -> Location:
+    if not lock:
+        return moto.place()
+    name = f"l-{moto.place().host}"[:60]
+    with moto.client() as client:
+        client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    return moto.location(name)
+
+
+def configure(moto: servers.S3Server, place: Location) -> None:
+    about: Any = {"Bucket": place.host}
+    with moto.client() as client:
+        client.put_bucket_versioning(**about, VersioningConfiguration={"Status": "Enabled"})
+        client.put_bucket_lifecycle_configuration(**about, LifecycleConfiguration={"Rules": RULES})
+        client.put_bucket_cors(**about, CORSConfiguration={"CORSRules": CORS})
+        client.put_bucket_tagging(**about, Tagging={"TagSet": TAGS})
+        client.put_bucket_encryption(**about, ServerSideEncryptionConfiguration=AES)
+        client.put_bucket_policy(**about, Policy=POLICY % place.host)
+
+
+def told(moto: servers.S3Server, place: Location) -> dict[str, Any]:
+    """What the server itself says of the bucket, past our own code."""
+    asked: dict[str, tuple[str, str]] = {
+        "versioning": ("get_bucket_versioning", "Status"),
+        "lifecycle": ("get_bucket_lifecycle_configuration", "Rules"),
+        "cors": ("get_bucket_cors", "CORSRules"),
+        "tags": ("get_bucket_tagging", "TagSet"),
+        "encryption": ("get_bucket_encryption", "ServerSideEncryptionConfiguration"),
+        "policy": ("get_bucket_policy", "Policy"),
+        "lock": ("get_object_lock_configuration", "ObjectLockConfiguration"),
+    }
+    found: dict[str, Any] = {}
+    with moto.client() as client:
+        for name, (operation, member) in asked.items():
+            with contextlib.suppress(client.exceptions.ClientError):
+                if answer := getattr(client, operation)(Bucket=place.host).get(member):
+                    found[name] = answer
+    return found
+
+
+def ended(outcome: Outcome | PlanSummary) -> dict[str, str]:
+    return {one.name: one.end for one in outcome.settings}
+
+
+def reasons(outcome: Outcome) -> dict[str, str]:
+    return {one.name: one.reason for one in outcome.settings if one.reason}
+
+
+@pytest.fixture
+def source(moto: servers.S3Server) -> Location:
+    place = bucket(moto)
+    configure(moto, place)
+    put(place, "x/lettre.txt", b"ancienne")
+    put(place, "x/lettre.txt", b"nouvelle", replace=True)
+    return place
+
+
+@pytest.fixture
+def archive(source: Location, tmp_path: Path) -> Path:
+    return an_archive(source, tmp_path / "exports")
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@contextlib.contextmanager
+def between(moto: servers.S3Server, lie: Callable[[str, str, bytes], Answer | None]) -> Iterator[str]:
+    """The endpoint of a host that is moto but where `lie(method, path, body)` answers for it."""
+    real = urlsplit(moto.endpoint).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def respond(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            answer = lie(self.command, self.path, body)
+            if answer is None:
+                line = http.client.HTTPConnection(real, timeout=30)
+                line.request(self.command, self.path, body, {**dict(self.headers.items()), "Connection": "close"})
+                with line.getresponse() as got:
+                    answer = got.status, dict(got.getheaders()), got.read()
+                line.close()
+            status, headers, data = answer
+            self.send_response_only(status)
+            length = headers.get("Content-Length", str(len(data))) if self.command == "HEAD" else str(len(data))
+            dropped = {"content-length", "transfer-encoding", "connection"}
+            for name, value in headers.items():
+                if name.lower() not in dropped:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", length)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = respond  # noqa: N815 - names that http.server looks for
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class names it so
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def through(place: Location, endpoint: str) -> Location:
+    text = place.url.replace(place.options["endpoint"], endpoint)
+    return Location.parse(text, credentials=place.credentials)
+
+
+def test_an_export_records_where_the_host_is_what_it_was_told_to_do_and_how_much_it_listed(
+    moto: servers.S3Server, source: Location, archive: Path
+) -> None:
+    recorded = json.loads((archive / "metadata" / "source.json").read_bytes())
+    assert recorded["endpoint"] == moto.endpoint
+    assert recorded["region"] == moto.region
+    assert recorded["listed"]["lines"] == 2
+    assert recorded["listed"]["kinds"] == {"object": 2}
+    assert recorded["versioning"] == {"Status": "Enabled"}
+    assert recorded["lifecycle"]["Rules"][0]["ID"] == "anciennes"
+    assert recorded["cors"]["CORSRules"] == CORS
+    assert json.loads(recorded["policy"]["Policy"])["Version"]
+    assert recorded["object_lock"]["not_told"]
+    assert source.credentials is not None
+    assert source.credentials not in json.dumps(recorded)
+
+
+def test_without_a_request_the_new_bucket_is_given_nothing(
+    moto: servers.S3Server, archive: Path, tmp_path: Path
+) -> None:
+    home = bucket(moto)
+    before = told(moto, home)
+
+    outcome = bring_back(archive, home, tmp_path / "restore")
+
+    assert told(moto, home) == before
+    assert outcome.settings == ()
+    assert not (tmp_path / "restore" / "settings.json").exists()
+
+
+def test_settings_are_put_back_on_request_and_read_back_but_no_policy(
+    moto: servers.S3Server, source: Location, archive: Path, tmp_path: Path
+) -> None:
+    home = bucket(moto)
+
+    outcome = bring_back(archive, home, tmp_path / "restore", applies=("settings",))
+
+    assert outcome.proven, outcome.reasons
+    expected = told(moto, source)
+    policy = expected.pop("policy")
+    assert told(moto, home) == expected
+    assert ended(outcome) == {
+        "versioning": "applied", "encryption": "applied", "cors": "applied", "tags": "applied",
+        "lifecycle": "applied", "policy": "lost",
+    }  # fmt: skip
+    assert "names buckets and accounts of the old host" in reasons(outcome)["policy"]
+    with moto.client() as client:
+        assert len(client.list_object_versions(Bucket=home.host)["Versions"]) == 2, "turned on before the first put"
+    file = tmp_path / "restore" / "settings.json"
+    kept = {one["name"]: one for one in json.loads(file.read_bytes())["settings"]}
+    assert kept["policy"]["value"] == {"Policy": policy}, "its text is parked"
+    assert kept["lifecycle"]["end"] == "applied"
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_second_restore_finds_what_is_there(moto: servers.S3Server, archive: Path, tmp_path: Path) -> None:
+    home = bucket(moto)
+    first = bring_back(archive, home, tmp_path / "restore", applies=("settings",))
+    again = bring_back(archive, home, tmp_path / "restore", applies=("settings",))
+    assert again.proven, again.reasons
+    assert {name for name, end in ended(again).items() if end == "there"} == {
+        name for name, end in ended(first).items() if end == "applied"
+    }
+    assert list((tmp_path / "restore" / "previous").glob("*/settings.json"))
+
+
+def test_what_the_destination_has_of_its_own_is_left_alone(
+    moto: servers.S3Server, archive: Path, tmp_path: Path
+) -> None:
+    home = bucket(moto)
+    own = [{"AllowedMethods": ["PUT"], "AllowedOrigins": ["https://autre.example"]}]
+    with moto.client() as client:
+        client.put_bucket_cors(Bucket=home.host, CORSConfiguration={"CORSRules": own})
+
+    outcome = bring_back(archive, home, tmp_path / "restore", applies=("settings",))
+
+    assert outcome.proven
+    assert told(moto, home)["cors"] == own
+    assert ended(outcome)["cors"] == "lost"
+    assert "left alone" in reasons(outcome)["cors"]
+
+
+def test_a_folder_of_a_bucket_is_given_nothing_of_the_whole(
+    moto: servers.S3Server, archive: Path, tmp_path: Path
+) -> None:
+    home = moto.place(prefix="cabinet")
+    before = told(moto, home)
+    outcome = bring_back(archive, home, tmp_path / "restore", applies=("settings",))
+    assert set(ended(outcome).values()) == {"lost"}
+    assert told(moto, home) == before
+
+
+def test_rules_that_name_keys_of_a_whole_bucket_are_not_put_over_a_folder_of_it(
+    moto: servers.S3Server, tmp_path: Path
+) -> None:
+    source = moto.place(prefix="cabinet")
+    configure(moto, source)
+    put(source, "lettre.txt", b"Bonjour")
+    archive = an_archive(source, tmp_path / "exports")
+    home = bucket(moto)
+    outcome = bring_back(archive, home, tmp_path / "restore", applies=("settings",))
+    assert "lifecycle" not in told(moto, home)
+    assert ended(outcome)["lifecycle"] == "lost"
+    assert ended(outcome)["cors"] == "applied"
+
+
+def test_nothing_that_expires_objects_is_set_where_the_restore_is_not_proven_or_other_things_are(
+    moto: servers.S3Server, archive: Path, tmp_path: Path
+) -> None:
+    home = bucket(moto)
+    put(home, "x/lettre.txt", b"theirs")
+
+    outcome = bring_back(archive, home, tmp_path / "unproven", applies=("settings",), merge=True)
+
+    assert not outcome.proven
+    assert "lifecycle" not in told(moto, home)
+    assert "only when the restore is proven" in reasons(outcome)["cors"]
+
+    shared = bucket(moto)
+    put(shared, "autre.txt", b"theirs")
+    outcome = bring_back(archive, shared, tmp_path / "merged", applies=("settings",), merge=True)
+    assert outcome.proven, outcome.reasons
+    assert "lifecycle" not in told(moto, shared)
+    assert "--merge" in reasons(outcome)["lifecycle"]
+    assert ended(outcome)["cors"] == "applied"
+
+
+def test_a_default_retention_does_not_lock_what_is_restored(moto: servers.S3Server, tmp_path: Path) -> None:
+    """moto takes no such rule for a bucket that holds anything, so the rule alone is kept by what stands before it."""
+    source, home = bucket(moto, lock=True), bucket(moto, lock=True)
+    rule: Any = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}}
+    with moto.client() as client:
+        client.put_object_lock_configuration(Bucket=source.host, ObjectLockConfiguration=rule)
+        client.put_object(Bucket=source.host, Key="lettre.txt", Body=b"Bonjour", ChecksumAlgorithm="SHA256")
+    archive = an_archive(source, tmp_path / "exports")
+    order: list[str] = []
+    kept: list[bytes] = []
+
+    def lie(method: str, path: str, body: bytes) -> Answer | None:
+        if "?object-lock" in path and (method == "PUT" or kept):
+            if method == "PUT":
+                kept[:] = [body]
+                order.append("rule" if b"DefaultRetention" in body else "on")
+            return 200, {}, b"" if method == "PUT" else kept[0]
+        if method == "PUT" and "/lettre.txt" in path:
+            order.append("object")
+        return None
+
+    with between(moto, lie) as endpoint:
+        outcome = bring_back(archive, through(home, endpoint), tmp_path / "restore", applies=("settings",))
+
+    assert outcome.proven, outcome.reasons
+    assert ended(outcome)["object_lock"] == "applied"
+    assert order == ["object", "rule"]
+    with moto.client() as client:
+        assert "ObjectLockMode" not in client.head_object(Bucket=home.host, Key="lettre.txt")
+
+
+def test_versions_that_were_suspended_come_back_and_that_is_said(
+    moto: servers.S3Server, source: Location, tmp_path: Path
+) -> None:
+    """moto itself hides the old versions of a bucket where they are suspended."""
+    home = bucket(moto)
+    suspended = b"<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>"
+
+    def lie(method: str, path: str, body: bytes) -> Answer | None:
+        return (200, {}, suspended) if method == "GET" and "?versioning" in path else None
+
+    with between(moto, lie) as endpoint:
+        archive = an_archive(through(source, endpoint), tmp_path / "exports")
+    outcome = bring_back(archive, home, tmp_path / "restore", applies=("settings",))
+
+    assert outcome.proven
+    assert told(moto, home)["versioning"] == "Enabled"
+    assert "suspended there" in reasons(outcome)["versioning"]
+    with moto.client() as client:
+        assert len(client.list_object_versions(Bucket=home.host)["Versions"]) == 2
+
+
+def test_an_encrypted_archive_gives_its_settings_to_who_has_the_key(
+    moto: servers.S3Server, source: Location, tmp_path: Path
+) -> None:
+    key = tmp_path / "identity"
+    archive = an_archive(source, tmp_path / "exports", recipients=(an_identity(key),), work=tmp_path / "work")
+    assert not (archive / "metadata" / "source.json").exists()
+    home = bucket(moto)
+    outcome = bring_back(archive, home, tmp_path / "restore", identity=str(key), applies=("settings",))
+    assert ended(outcome)["lifecycle"] == "applied"
+    assert told(moto, home)["lifecycle"] == told(moto, source)["lifecycle"]
+
+
+def test_a_dry_run_says_what_would_be_set_and_sets_nothing(
+    moto: servers.S3Server, archive: Path, tmp_path: Path
+) -> None:
+    home = bucket(moto)
+    before = told(moto, home)
+    asked = Restore(
+        archive=Location.parse(str(archive)), to=home, evidence=tmp_path / "restore", policy=ONE, applies=("settings",)
+    )
+
+    _, summary = foresee(asked)
+
+    assert ended(summary) == {
+        "versioning": "wanted", "encryption": "wanted", "cors": "wanted", "tags": "wanted",
+        "lifecycle": "wanted", "policy": "lost",
+    }  # fmt: skip
+    assert summary.copy.things
+    assert told(moto, home) == before
+    assert content(home) == {}
+    assert not (tmp_path / "restore").exists()
+
+
+def test_a_place_without_settings_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    home = Location.parse(str(tmp_path / "home"))
+    with pytest.raises(UsageError, match="--apply settings"):
+        bring_back(tmp_path / "absent", home, tmp_path / "restore", applies=("settings",))
+    assert not (tmp_path / "restore").exists()
+
+
+# -- hosts that do not keep what they acknowledge ------------------------------------------------------------------------
+
+
+def test_a_host_that_acknowledges_a_setting_and_drops_it_is_found_out(
+    moto: servers.S3Server, archive: Path, tmp_path: Path
+) -> None:
+    home = bucket(moto)
+
+    def lie(method: str, path: str, body: bytes) -> Answer | None:
+        return (200, {}, b"") if method == "PUT" and "?cors" in path else None
+
+    with between(moto, lie) as endpoint:
+        outcome = bring_back(archive, through(home, endpoint), tmp_path / "restore", applies=("settings",))
+
+    assert outcome.proven, outcome.reasons
+    assert ended(outcome)["cors"] == "lost"
+    assert "acknowledged" in reasons(outcome)["cors"]
+    assert ended(outcome)["lifecycle"] == "applied"
+
+
+def test_a_host_that_knows_no_such_setting_loses_it_by_name(
+    moto: servers.S3Server, archive: Path, tmp_path: Path
+) -> None:
+    home = bucket(moto)
+    no = b"<Error><Code>NotImplemented</Code><Message>no</Message></Error>"
+
+    def lie(method: str, path: str, body: bytes) -> Answer | None:
+        return (501, {}, no) if "?lifecycle" in path or "?encryption" in path else None
+
+    with between(moto, lie) as endpoint:
+        outcome = bring_back(archive, through(home, endpoint), tmp_path / "restore", applies=("settings",))
+
+    assert outcome.proven, outcome.reasons
+    assert {name for name, end in ended(outcome).items() if end == "lost"} == {"lifecycle", "encryption", "policy"}
+    assert "does not implement" in reasons(outcome)["lifecycle"]
