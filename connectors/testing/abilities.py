@@ -1,8 +1,9 @@
-"""What only some hosts can: versions, parts, deleting, making ready, digests on request, free space, another way to list."""
+"""What only some hosts can: versions, parts, deleting, making ready, digests on request, free space, listing, settings."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from connectors.protocols import (
     Multipart,
     Preparer,
     Sequential,
+    Settable,
     Space,
     Versioned,
     VersionWriter,
@@ -250,3 +252,17 @@ class Abilities(Base):
         assert len(keys(other)) == 30
         for prefix in ("", "3/", "none/"):
             assert keys(other, prefix) == keys(place, prefix)
+
+    def test_25_a_setting_that_was_put_is_there_to_another_who_asks(self, destination: Any, other: Any) -> None:
+        needs(destination, Settable)
+        if not self.recorded:
+            pytest.skip("no settings are given to try")
+        json.dumps(destination.settings())
+        wanted = destination.fit_settings({**self.recorded, "no such setting": {"on": True}})
+        assert {setting.name for setting in wanted} == {*self.recorded, "no such setting"}
+        assert next(setting for setting in wanted if setting.name == "no such setting").refused
+        for setting in wanted:
+            if not setting.refused:
+                assert destination.compare_setting(setting) == "free"
+                destination.put_setting(setting)
+                assert other.compare_setting(setting) == "equal"

@@ -31,6 +31,9 @@ class Base:
     large: ClassVar[int] = 20 << 20
     """Bytes of a large object: more than the connector sends in one request."""
 
+    recorded: ClassVar[Mapping[str, Any]] = {}
+    """What `settings` of another place may have recorded, and this host can be given. Empty: the clause is skipped."""
+
     def open_place(self, location: Location) -> Any:
         """The connector under test. Override it for one that is not registered."""
         return connect(location)

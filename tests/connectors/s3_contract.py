@@ -29,6 +29,12 @@ class S3Contract(ConnectorContract):
 
 class Moto(S3Contract):
     server_fixture = "moto"
+    recorded: ClassVar = {
+        "versioning": {"Status": "Enabled"},
+        "cors": {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["https://cabinet.example"]}]},
+        "tags": {"TagSet": [{"Key": "service", "Value": "dossiers"}]},
+        "policy": {"Policy": "{}"},
+    }
     limits: ClassVar = {
         f"{HOSTILE}[newline]": "moto's router finds no operation for a key with a line feed (the wire has %0A)"
     }

@@ -31,7 +31,7 @@ from connectors.errors import (
 from connectors.keys import file_path_problem
 from connectors.location import Location
 from connectors.memory import Memory
-from connectors.protocols import BulkRead
+from connectors.protocols import BulkRead, Setting
 from connectors.streams import BytesStream, read_exactly
 from connectors.testing.contract import ConnectorContract
 
@@ -39,6 +39,7 @@ SECRET = "a-secret-that-must-not-be-seen"
 os.environ["TEST_WRONG_PASSWORD"] = SECRET
 _numbers = itertools.count()
 _uploads: dict[str, dict[str, dict[int, bytes]]] = {}  # place -> token -> number -> bytes
+_settings: dict[str, dict[str, object]] = {}
 
 
 class Right(Memory):
@@ -109,6 +110,21 @@ class Right(Memory):
     def sequential(self):
         return self
 
+    def settings(self):
+        return dict(_settings.get(self.uri, {}))
+
+    def fit_settings(self, recorded):
+        return [
+            Setting(name=name, value=value, refused="no" if name == "no such setting" else "")
+            for name, value in recorded.items()
+        ]
+
+    def compare_setting(self, setting):
+        return "equal" if self.settings().get(setting.name) == setting.value else "free"
+
+    def put_setting(self, setting):
+        _settings.setdefault(self.uri, {})[setting.name] = setting.value
+
     bulk_bytes = 1 << 20
 
     def read_many(self, entries, width):
@@ -132,6 +148,7 @@ class RightContract(ConnectorContract):
 
     connector = Right
     large = 1 << 20
+    recorded: ClassVar = {"colour": {"name": "blue"}}
 
     @pytest.fixture
     def location(self, request):
@@ -814,6 +831,15 @@ class AnswersAnyDigest(Right):
 class SaysFreeSpaceInWords(Right):
     def free(self):
         return "plenty"
+
+
+@caught_by("test_25_a_setting_that_was_put_is_there_to_another_who_asks")
+class TakesSettingsForItself(Right):
+    def settings(self):
+        return self.__dict__.setdefault("own", {})
+
+    def put_setting(self, setting):
+        self.settings()[setting.name] = setting.value
 
 
 @caught_by("test_24_a_sequential_listing_shows_what_the_other_shows")
