@@ -1,4 +1,4 @@
-"""moto's server as a program, which answers one request after another."""
+"""moto's S3 server as a program, which answers one request after another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from moto import server
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 
 class OneAfterAnother(DomainDispatcherApplication):
@@ -17,6 +17,8 @@ class OneAfterAnother(DomainDispatcherApplication):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._turn = threading.Lock()
+        # moto would look for the service behind each request anew, in all of its folders.
+        self._s3 = create_backend_app("s3")
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         # The body first: who sends slowly keeps nobody waiting.
@@ -26,7 +28,7 @@ class OneAfterAnother(DomainDispatcherApplication):
         elif length:
             environ["wsgi.input"] = io.BytesIO(body.read(int(length)))
         with self._turn:
-            return super().__call__(environ, start_response)
+            return self._s3(environ, start_response)
 
 
 if __name__ == "__main__":

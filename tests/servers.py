@@ -28,12 +28,6 @@ READY_WITHIN = 60.0
 """Seconds: a machine whose cores are all busy starts Python servers slowly."""
 
 
-@functools.cache
-def _session() -> boto3.session.Session:
-    # A session reads the service's description from JSON, which takes longer than most tests.
-    return boto3.session.Session()
-
-
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
     endpoint: str
@@ -49,22 +43,11 @@ class S3Server:
     @contextlib.contextmanager
     def client(self) -> Iterator[Any]:
         """A plain boto3 client, to look at the server past our own code."""
-        client = _session().client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=self.region,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            config=Config(
-                s3={"addressing_style": "path"},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        client = _client(self)
         try:
             yield client
         finally:
-            client.close()
+            client.close()  # its connections; it opens others when it is used again
 
     def location(self, bucket: str, prefix: str = "") -> Location:
         """The location of a bucket that may or may not exist."""
@@ -79,6 +62,23 @@ class S3Server:
             if versioned:
                 client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         return self.location(bucket, prefix)
+
+
+@functools.cache
+def _client(server: S3Server) -> Any:
+    # To make one takes longer than most tests, and the first reads the service's description from JSON.
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=server.endpoint,
+        region_name=server.region,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        config=Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
