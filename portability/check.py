@@ -11,7 +11,7 @@ from typing import Any, Literal
 from connectors import BulkRead, BulkSource, ConnectorError, Describer, Entry, Location, NotFoundError, Stream
 from connectors.streams import read_into
 from portability.copying import room_here
-from portability.fidelity import losses, without
+from portability.fidelity import losses, must_be_found, without
 from portability.links import link
 from portability.outcome import Problem
 from portability.tasks import Work
@@ -204,7 +204,7 @@ def _judged(
             differences.append(_difference("digest", "the link's text", "another link text", "read"))
     depth: Level = "read" if level == "read" else "listed"
     for name, _ in losses(one.wanted, entry):
-        if name not in {"storage_class", "hardlink_to"} and name not in one.wanted.host:
+        if must_be_found(name, one.wanted, entry, batch.destination.options):
             differences.append(
                 _difference("metadata", f"{name}: {_value(one.wanted, name)}", f"{name}: {_value(entry, name)}", depth)
             )
@@ -255,7 +255,7 @@ def _difference(problem: Problem, expected: str, found: str, depth: Level) -> Di
 
 def _value(entry: Entry, name: str) -> str:
     head, _, field = name.partition(".")
-    value: Any = getattr(entry, head, None)
+    value: Any = getattr(entry, head, entry.host.get(head))
     if field:
         value = getattr(value, field, None)
     return str(dict(value) if hasattr(value, "items") else value)[:200]

@@ -15,6 +15,8 @@ Loss = tuple[str, str | None]
 _HOST = ("acl", "lock", "legal_hold", "redirect")
 """Statements of a host that a person may have made; the others (encryption, parts, …) describe the host itself."""
 _HIDDEN = frozenset({"AccessDenied", "AllAccessDisabled", "Forbidden", "403"})
+_KEEPS = {"acl": "acl", "lock": "lock", "legal_hold": "lock"}
+"""Such a statement -> the option of a location that asks for it, by "keep"."""
 _TEXTS = ("headers", "metadata", "tags")
 _POSIX_KEPT = ("mode", "uid", "gid", "user", "group", "mtime_ns", "xattrs", "target")
 
@@ -58,6 +60,17 @@ def _losses(wanted: Entry, stored: Entry) -> Iterator[Loss]:
 
 def _holds(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return all(stored.get(name) == value for name, value in wanted.items())
+
+
+def must_be_found(name: str, wanted: Entry, stored: Entry, options: Mapping[str, str]) -> bool:
+    """Whether a loss that was not declared when the thing was put is a difference now, at a place with these options.
+
+    A statement of the host counts where it was asked for, and else where the host makes it: it may hide an ACL from who
+    verifies, or now and then.
+    """
+    if name in {"storage_class", "hardlink_to"}:
+        return False
+    return name not in wanted.host or name in stored.host or options.get(_KEEPS.get(name, "")) == "keep"
 
 
 def without(entry: Entry, lost: frozenset[str]) -> Entry:

@@ -11,6 +11,7 @@ import pytest
 import servers
 from exports import a_folder, an_archive, bring_back
 from places import lines, put
+from relay import Answer, between, through
 
 from connectors import Location
 from portability.errors import UsageError
@@ -101,6 +102,42 @@ def test_what_the_bucket_cannot_hold_is_a_loss_with_its_name(
     assert bring_back(archive, home, tmp_path / "restore", applies=("lock",)).proven
 
     assert {"lock", "legal_hold"} <= lost(tmp_path / "restore")
+
+
+@pytest.mark.parametrize("forgotten", ["acl", "lock", "legal_hold"])
+def test_a_host_that_forgets_afterwards_what_was_set_is_found_out(
+    moto: servers.S3Server, archive: Path, tmp_path: Path, forgotten: str
+) -> None:
+    home = locked_bucket(moto)
+    about: Any = {"Bucket": home.host, "Key": KEY}
+    set_: list[str] = []
+
+    def forget() -> None:
+        with moto.client() as client:
+            if forgotten == "acl":
+                client.put_object_acl(**about, ACL="private")
+            elif forgotten == "lock":
+                client.put_object_retention(**about, Retention={}, BypassGovernanceRetention=True)
+            else:
+                client.put_object_legal_hold(**about, LegalHold={"Status": "OFF"})
+
+    def lie(method: str, path: str, body: bytes) -> Answer | None:
+        asked = {one.partition("=")[0] for one in path.partition("?")[2].split("&")}
+        if method == "PUT" and {"acl", "retention", "legal-hold"} & asked:
+            set_.append(path)
+        elif method == "GET" and {"list-type", "versions"} & asked and len(set_) == 3:
+            set_.append("forgotten")  # before the place is listed for its verification
+            forget()
+        return None
+
+    with between(moto, lie) as endpoint:
+        outcome = bring_back(archive, through(home, endpoint), tmp_path / "restore", applies=("acl", "lock"))
+
+    assert "forgotten" in set_
+    assert (outcome.proven, outcome.exit_code) == (False, 4)
+    (finding,) = outcome.findings
+    assert (finding.key, finding.problem) == (KEY, "metadata")
+    assert finding.expected.startswith(f"{forgotten}: ")
 
 
 @needs_root

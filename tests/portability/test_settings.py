@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import servers
 from exports import ONE, an_archive, an_identity, bring_back
 from places import content, put
+from relay import Answer, between, through
 
 from connectors import Location
 from portability.archive.restore import Restore, foresee
@@ -91,60 +87,6 @@ def source(moto: servers.S3Server) -> Location:
 @pytest.fixture
 def archive(source: Location, tmp_path: Path) -> Path:
     return an_archive(source, tmp_path / "exports")
-
-
-Answer = tuple[int, dict[str, str], bytes]
-
-
-@contextlib.contextmanager
-def between(moto: servers.S3Server, lie: Callable[[str, str, bytes], Answer | None]) -> Iterator[str]:
-    """The endpoint of a host that is moto but where `lie(method, path, body)` answers for it."""
-    real = urlsplit(moto.endpoint).netloc
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def respond(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer = lie(self.command, self.path, body)
-            if answer is None:
-                line = http.client.HTTPConnection(real, timeout=30)
-                line.request(self.command, self.path, body, {**dict(self.headers.items()), "Connection": "close"})
-                with line.getresponse() as got:
-                    answer = got.status, dict(got.getheaders()), got.read()
-                line.close()
-            status, headers, data = answer
-            self.send_response_only(status)
-            length = headers.get("Content-Length", str(len(data))) if self.command == "HEAD" else str(len(data))
-            dropped = {"content-length", "transfer-encoding", "connection"}
-            for name, value in headers.items():
-                if name.lower() not in dropped:
-                    self.send_header(name, value)
-            self.send_header("Content-Length", length)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(data)
-
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = respond  # noqa: N815 - names that http.server looks for
-
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class names it so
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def through(place: Location, endpoint: str) -> Location:
-    text = place.url.replace(place.options["endpoint"], endpoint)
-    return Location.parse(text, credentials=place.credentials)
 
 
 def test_an_export_records_where_the_host_is_what_it_was_told_to_do_and_how_much_it_listed(
@@ -364,9 +306,6 @@ def test_a_place_without_settings_is_refused_before_anything_is_read(tmp_path: P
     with pytest.raises(UsageError, match="--apply settings"):
         bring_back(tmp_path / "absent", home, tmp_path / "restore", applies=("settings",))
     assert not (tmp_path / "restore").exists()
-
-
-# -- hosts that do not keep what they acknowledge ------------------------------------------------------------------------
 
 
 def test_a_host_that_acknowledges_a_setting_and_drops_it_is_found_out(
