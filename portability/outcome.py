@@ -73,7 +73,7 @@ class SettingEnd:
         "wanted",  # it would be put
     ]
     reason: str = ""
-    """Why it is lost."""
+    """Why it is lost, or when it would be put."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

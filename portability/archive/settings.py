@@ -56,7 +56,8 @@ class HostSettings:
             if state == "other":
                 return _lost(setting, "the destination has one of its own, which was left alone")
             if dry:
-                return SettingEnd(name=setting.name, end="wanted")
+                when = "first, though the plan is of the place as it is now" if setting.first else "when all is proven"
+                return SettingEnd(name=setting.name, end="wanted", reason=when)
             self._tried(lambda host: host.put_setting(setting))
             unlink(self.to)  # what a connector has learned of its place may not be so any more
             self._tried(lambda host: _read_back(host, setting))
