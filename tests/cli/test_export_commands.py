@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import servers
 from commands import Ended, Run, command
 
 ONE = ("--workers", "1")
@@ -91,6 +92,40 @@ def test_a_restore_ends_proven_and_says_what_the_archive_was(program: Run, made:
     for name, data in FILES.items():
         assert (tmp_path / "home" / name).read_bytes() == data
     assert (tmp_path / f"restore-{archive(made).name}" / "manifest.jsonl").exists()
+
+
+@pytest.mark.parametrize("form", ["", ".tar"])
+def test_a_dry_run_of_a_restore_says_what_it_would_do_and_writes_nothing(
+    run: Run, made: Path, tmp_path: Path, form: str
+) -> None:
+    asked = ("restore", f"{archive(made)}{form}", "--to", tmp_path / "home", "--evidence", tmp_path / "evidence", *ONE)
+    ended = run(*asked, "--dry-run")
+    assert (ended.code, ended.out.splitlines()[0]) == (0, "READY")
+    (record,) = run(*asked, "--dry-run", "--json").records
+    assert (record["type"], record["copy"]["things"], record["settings"]) == ("plan", 2, [])
+    assert not (tmp_path / "home").exists()
+    assert not list((tmp_path / "evidence").glob("*"))
+
+
+def test_settings_of_a_bucket_are_named_one_by_one(run: Run, moto: servers.S3Server, tmp_path: Path) -> None:
+    source, home = moto.place(versioned=True), moto.place()
+    policy = f'{{"Statement":[{{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{source.host}/*"}}]}}'
+    with moto.client() as client:
+        client.put_object(Bucket=source.host, Key="lettre.txt", Body=b"Bonjour")
+        client.put_bucket_policy(Bucket=source.host, Policy=policy)
+    made = ("--from", source.url, "--from-credentials", source.credentials, "--to", tmp_path / "exports", *ONE)
+    assert run("export", *made).code == 0
+    asked = ("restore", archive(tmp_path), "--to", home.url, "--to-credentials", home.credentials, *ONE)
+    with_settings = (*asked, "--apply", "settings", "--evidence", tmp_path / "evidence")
+
+    dry, done = run(*with_settings, "--dry-run"), run(*with_settings)
+    record = run(*with_settings, "--json").records[0]
+
+    assert (dry.code, done.code) == (0, 0)
+    assert "would be set" in dry.out
+    assert "set, and read back" in done.out
+    assert "names buckets and accounts of the old host" in done.out
+    assert {one["name"]: one["end"] for one in record["settings"]} == {"versioning": "there", "policy": "lost"}
 
 
 def test_a_bag_of_another_program_is_verified_and_not_restored(run: Run, tmp_path: Path) -> None:
