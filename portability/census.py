@@ -111,8 +111,9 @@ def _has_history(ledger: Ledger) -> bool:
     """A bucket that never kept versions lists one "null" version of each key: that is no history."""
     return bool(
         ledger.query(
-            "SELECT 1 FROM things WHERE kind = 'delete_marker' OR json_extract(claim, '$.latest') = 0 "
-            "OR ifnull(json_extract(claim, '$.version'), 'null') != 'null' LIMIT 1"
+            "SELECT 1 FROM things WHERE kind = 'delete_marker' "
+            "OR instr(claim, '\"latest\": false') AND json_extract(claim, '$.latest') = 0 "
+            "OR instr(claim, '\"version\": ') AND ifnull(json_extract(claim, '$.version'), 'null') != 'null' LIMIT 1"
         )
     )
 
@@ -120,20 +121,20 @@ def _has_history(ledger: Ledger) -> bool:
 def summary(job: Job, ledger: Ledger) -> CensusSummary:
     """Counts and root of what was listed; kinds are those that the lines will have as far as the census can tell."""
     tally = CensusTally()
-    largest = noncurrent = 0
-    for thing in ledger.things():
-        kind = "skipped" if thing.kind == "other" or job.selection.excludes(thing.key) else thing.kind
-        tally.add(thing.key, kind, size=thing.size, order=thing.order)
-        largest = max(largest, thing.size or 0)
-        noncurrent += not thing.claim.latest and thing.kind == "object"
+    leaves_out = job.selection.excludes if job.selection.restricts else None
+    for key, order, kind, size in ledger.names():
+        skipped = kind == "other" or (leaves_out is not None and leaves_out(key))
+        tally.add(key, "skipped" if skipped else kind, size=size, order=order)
+    # As `thing.dump` writes it; what else may spell the same is asked to be sure.
+    noncurrent = "kind = 'object' AND instr(claim, '\"latest\": false') AND json_extract(claim, '$.latest') = 0"
     block = tally.census(ledger.get("census_at"))
     return CensusSummary(
         source=job.source.url,
         at=block.at,
         counts=Counts(things=block.lines, bytes=block.bytes, unsized=block.unsized, kinds=dict(block.kinds)),
         root=block.root,
-        noncurrent=noncurrent,
-        largest=largest,
+        noncurrent=ledger.count(noncurrent),
+        largest=ledger.largest(),
     )
 
 
@@ -209,7 +210,7 @@ def _add_what_is_left(ledger: Ledger) -> None:
                 dump(entry),
                 b"",  # no origin: the closing listing does not look for it
                 mark(entry),
-                "skip" if gone else None,
+                "skip" if gone else "copy",
                 "gone" if gone else None,
             )
         last = rows[-1][:2]
@@ -247,13 +248,14 @@ def close(job: Job, ledger: Ledger, progress: Progress, stopped: Callable[[], bo
     progress.phase("closing listing", ledger.count())
     ledger.execute("CREATE TEMP TABLE IF NOT EXISTS again (key BLOB, mark TEXT)")
     ledger.execute("DELETE FROM again")
+    same = _AsBefore(ledger)
     # Fetched in another way than the census may have been: a key that a host hid from one of them shows in the other.
     entries, _ = listing(job, sequential=True)
     for page in pages(entries):
-        with ledger.transaction():
-            ledger.execute_many(
-                "INSERT INTO again VALUES (?, ?)", ((key_bytes(entry.key), mark(entry)) for entry in page)
-            )
+        rows = [(key_bytes(entry.key), mark(entry)) for entry in page]
+        if not same.goes_on(rows):
+            with ledger.transaction():
+                ledger.execute_many("INSERT INTO again VALUES (?, ?)", rows)
         progress.step(len(page))
         if stopped():
             return 0
@@ -264,11 +266,43 @@ def close(job: Job, ledger: Ledger, progress: Progress, stopped: Callable[[], bo
             "INSERT INTO findings (phase, key, problem, expected, found, depth) "
             "SELECT 'closing', key, problem, 'as at the census', '', 'listed' FROM ("
             "SELECT origin AS key, iif(EXISTS (SELECT 1 FROM again WHERE again.key = origin), 'source-changed', 'source-gone') AS problem "
-            "FROM things WHERE origin != x'' "
+            "FROM things WHERE id > ? AND origin != x'' "
             "AND NOT EXISTS (SELECT 1 FROM again WHERE again.key = things.origin AND again.mark = things.mark) "
             # IN, because a correlated EXISTS would read all things once for each thing: `origin` has no index.
             "UNION SELECT key, iif(key IN (SELECT origin FROM things), 'source-changed', 'source-appeared') FROM again "
-            "WHERE (key, mark) NOT IN (SELECT origin, mark FROM things)) ORDER BY key, problem"
+            "WHERE (key, mark) NOT IN (SELECT origin, mark FROM things)) ORDER BY key, problem",
+            same.last,
         )
     progress.done()
     return changes
+
+
+class _AsBefore:
+    """How far a listing tells what the census was told, in the same order: of so much nothing needs to be kept to compare it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._over = False
+        self.last = 0
+        """Number of the last thing that was listed again as it was."""
+
+    def goes_on(self, rows: list[tuple[bytes, str]]) -> bool:
+        """Whether these are the next things of the census; after the first that are not, none are."""
+        if self._over:
+            return False
+        known = self._ledger.query(
+            "SELECT id, origin, mark FROM things WHERE id > ? AND origin != x'' ORDER BY id LIMIT ?",
+            self.last,
+            len(rows),
+        )
+        if [(origin, told) for _, origin, told in known] == rows:
+            self.last = known[-1][0]
+            return True
+        self._over = True
+        # Of a key with versions some may be among them, and the rest still to come: they are compared together.
+        self._ledger.execute(
+            "INSERT INTO again SELECT origin, mark FROM things WHERE id <= ? AND origin = (SELECT origin FROM things WHERE id = ?)",
+            self.last,
+            self.last,
+        )
+        return False

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Self
 from connectors import Location
 from portability.errors import UsageError
 from portability.job import Policy
-from portability.links import link, ready
+from portability.links import any_open, link, ready
 from portability.parcel import marked, needs
 from portability.pool import OwnWorkers
-from portability.pool import prepare as prepare_own
 from portability.progress import Progress
 
 if TYPE_CHECKING:
@@ -30,12 +29,11 @@ Phase = Callable[[Executor, int, Callable[[], int]], None]
 
 
 def prepare(policy: Policy, places: tuple[Location, Location]) -> None:
-    """Look, before anything is done, whether the workers can do it; begin to load what our own will need.
+    """Look, before anything is done, whether the workers of an engine can do it.
 
     `places` are the source and the destination. UsageError, PlaceError.
     """
     if not policy.engine:
-        prepare_own({place.scheme for place in places})
         return
     from portability import cluster  # here and below: with asyncio, it is a twentieth of all that a run loads
 
@@ -45,7 +43,10 @@ def prepare(policy: Policy, places: tuple[Location, Location]) -> None:
 
 
 class Workers:
-    """The workers of one run, the same for all of its phases; a context, with which they end."""
+    """The workers of one run, the same for all of its phases; a context, with which they end.
+
+    It is entered first of all: workers of our own are best made from a process that holds nothing yet.
+    """
 
     def __init__(
         self, policy: Policy, places: tuple[Location, ...], *, given: Executor | None, progress: Progress
@@ -58,13 +59,15 @@ class Workers:
         )
 
     def __enter__(self) -> Self:
+        if self._given is None and not self._policy.engine:
+            self._own.start({place.scheme for place in self._places}, alone=not any_open())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._own.close()
 
     def begin(self) -> None:
-        """Start workers of our own beside what the caller does next, and have them open the places."""
+        """Have workers of our own open the places, beside what the caller does next."""
         if self._given is None and not self._policy.engine:
             self._own.begin(ready, self._places)
 

@@ -35,6 +35,11 @@ class Selection:
     sample: Draw | None = None
     """Of the things that the patterns leave, only those drawn; the others are lines "excluded" too."""
 
+    @property
+    def restricts(self) -> bool:
+        """Whether it leaves out anything that the source lists."""
+        return bool(self.include or self.exclude or self.sample)
+
     def excludes(self, key: str) -> bool:
         return self.leaves_out(key) or (self.sample is not None and not self.sample.holds(key))
 
@@ -97,8 +102,7 @@ class Job:
     @property
     def accepted(self) -> frozenset[str]:
         """`accepts`, and "excluded" when patterns or a sample were given: who excludes accepts that."""
-        asked = self.selection.include or self.selection.exclude or self.selection.sample
-        return frozenset(self.accepts) | ({"excluded"} if asked else frozenset())
+        return frozenset(self.accepts) | ({"excluded"} if self.selection.restricts else frozenset())
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE things (
   id INTEGER PRIMARY KEY, key BLOB NOT NULL, ord INTEGER NOT NULL, kind TEXT NOT NULL, size INTEGER, claim TEXT NOT NULL,
   origin BLOB NOT NULL, mark TEXT NOT NULL, overlay TEXT, expect TEXT,
-  action TEXT, reason TEXT, detail TEXT, path BLOB, by_content TEXT, elsewhere TEXT, replace INTEGER NOT NULL DEFAULT 0, replaces TEXT,
+  action TEXT DEFAULT 'copy', reason TEXT, detail TEXT, path BLOB, by_content TEXT, elsewhere TEXT, replace INTEGER NOT NULL DEFAULT 0, replaces TEXT,
   present INTEGER NOT NULL DEFAULT 0,
   state TEXT NOT NULL DEFAULT 'planned',
   facts TEXT, sha256 TEXT, bytes INTEGER, losses TEXT, attempts INTEGER NOT NULL DEFAULT 0, received_at TEXT, salt TEXT,
@@ -114,6 +115,15 @@ class Ledger(Store):
             "(PARTITION BY key ORDER BY id DESC) - 1 AS place FROM things) AS ranked WHERE ranked.id = things.id"
         )
 
+    def unplan(self) -> None:
+        """Before a plan is made: everything is to be copied, as a census leaves it, but for what is gone."""
+        self.execute(
+            "UPDATE things SET action = 'copy', reason = NULL, detail = NULL, path = NULL, losses = NULL, state = 'planned', "
+            "salt = NULL, evidence = 'none', received_at = NULL, replace = 0, replaces = NULL, by_content = NULL, elsewhere = NULL "
+            "WHERE reason IS NOT 'gone' AND (action IS NOT 'copy' OR path IS NOT NULL OR losses IS NOT NULL OR salt IS NOT NULL "
+            "OR replace != 0 OR replaces IS NOT NULL OR by_content IS NOT NULL OR elsewhere IS NOT NULL)"
+        )
+
     def unindex(self) -> None:
         """Before names or many rows change."""
         self.execute("DROP INDEX IF EXISTS by_key")
@@ -165,13 +175,23 @@ class Ledger(Store):
 
     def things(self, where: str = "1", *values: Any) -> Iterator[Thing]:
         """Things in line order (key bytes, then order), a page at a time: the ledger may be written between two pages."""
-        return map(Thing, self._rows(_THING, where, values))
+        return map(Thing, chain.from_iterable(self._pages(_THING, where, values)))
+
+    def pages(self, where: str = "1") -> Iterator[list[Thing]]:
+        """As `things`, page by page."""
+        return ([Thing(row) for row in rows] for rows in self._pages(_THING, where, ()))
 
     def listed(self, where: str) -> Iterator[tuple[Thing, str | None]]:
         """Things in line order, each with what the destination's listing says of it (as `dump` writes it), None: nothing."""
-        return ((Thing(row), row[-1]) for row in self._rows(f"{_THING}, {_THERE}", where, ()))
+        rows = chain.from_iterable(self._pages(f"{_THING}, {_THERE}", where, ()))
+        return ((Thing(row), row[-1]) for row in rows)
 
-    def _rows(self, columns: str, where: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    def names(self) -> Iterator[tuple[str, int | None, str, int | None]]:
+        """Key, order, kind and size of all things in line order: what a census is made of."""
+        for _, key, place, kind, size in chain.from_iterable(self._pages("id, key, ord, kind, size", "1", ())):
+            yield key_text(key), None if place == UNVERSIONED else place, kind, size
+
+    def _pages(self, columns: str, where: str, values: tuple[Any, ...]) -> Iterator[list[tuple[Any, ...]]]:
         last = (b"", -2)
         while True:
             rows = self.query(
@@ -179,7 +199,8 @@ class Ledger(Store):
                 *last,
                 *values,
             )
-            yield from rows
+            if rows:
+                yield rows
             if len(rows) < PAGE:
                 return
             last = (rows[-1][1], rows[-1][2])
@@ -193,6 +214,10 @@ class Ledger(Store):
     def total(self, column: str, where: str = "1", *values: Any) -> int:
         return int(self.query(f"SELECT ifnull(sum({column}), 0) FROM things WHERE {where}", *values)[0][0])  # noqa: S608 - our own text
 
+    def largest(self) -> int:
+        """Bytes of the largest thing."""
+        return int(self.query("SELECT ifnull(max(size), 0) FROM things")[0][0])
+
     def tally(self, column: str, where: str = "1", *values: Any) -> dict[str, int]:
         rows = self.query(f"SELECT {column}, count(*) FROM things WHERE {where} GROUP BY 1 ORDER BY 1", *values)  # noqa: S608 - our own text
         return {str(name): int(count) for name, count in rows}
@@ -202,7 +227,7 @@ class Ledger(Store):
     def settle_moved(self, *answers: Moved) -> None:
         self.execute_many(
             "UPDATE things SET state = 'moved', facts = nullif(?, claim), sha256 = ?, bytes = ?, losses = ?, attempts = attempts + ?, "
-            "received_at = ?, salt = ?, adopted = ?, stored = ?, path = ifnull(?, path), problem = NULL, message = NULL, evidence = 'none', checked = 0 WHERE id = ?",
+            "received_at = ?, salt = ?, adopted = ?, stored = ?, problem = NULL, message = NULL, evidence = 'none', checked = 0 WHERE id = ?",
             (
                 (
                     answer.facts,
@@ -214,12 +239,15 @@ class Ledger(Store):
                     answer.salt,
                     answer.adopted,
                     json.dumps(answer.stored) if answer.stored else None,
-                    key_bytes(answer.path) if answer.path is not None else None,
                     answer.id,
                 )
                 for answer in answers
             ),
         )
+        # A statement of its own: one that names `path` writes an index, whatever it says.
+        told = [(key_bytes(answer.path), answer.id) for answer in answers if answer.path is not None]
+        if told:
+            self.execute_many("UPDATE things SET path = ? WHERE id = ?", told)
         if self.query("SELECT 1 FROM uploads UNION ALL SELECT 1 FROM parts LIMIT 1"):
             self.execute_many("DELETE FROM uploads WHERE thing = ?", ((answer.id,) for answer in answers))
             # Of a large object they are what the read-back is held against.

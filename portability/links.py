@@ -33,6 +33,12 @@ def link(location: Location) -> Any:
     return connector
 
 
+def any_open() -> bool:
+    """Whether any thread of this process holds a connector."""
+    with _lock:
+        return bool(_all)
+
+
 def in_sequence(location: Location) -> Any:
     """As `link`, for listings that are fetched page after page: what a host hid from another way of listing shows here."""
     connector = link(location)

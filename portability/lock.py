@@ -22,6 +22,20 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+_held: set[int] = set()
+"""Descriptors of the locks of this process."""
+
+
+def _let_go() -> None:
+    # A copy of the process shares its locks: a worker that outlives a killed run by a moment would keep the next one out.
+    while _held:
+        os.close(_held.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 class FolderLock:
     """Held from `with` to the end of the block. PlaceError if another run holds it."""
 
@@ -40,11 +54,13 @@ class FolderLock:
                 f"another run is working in {self._path.parent}",
                 hint=f"wait for it, or look at it with: {command_line('portability', 'status', self._path.parent)}",
             ) from error
+        _held.add(self._descriptor)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _held.discard(self._descriptor)
         os.close(self._descriptor)  # closing drops the lock; the file stays, removing it would race with the next run
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from manifests.canonical import time_text
 from manifests.manifest import Summary
 from manifests.verdict import judge
 from portability import census as census_phase
+from portability import forecast
 from portability import plan as plan_phase
 from portability.copying import READ
 from portability.engine import Workers, prepare
@@ -55,7 +56,7 @@ def plan(job: Job, *, progress: Progress | None = None) -> PlanSummary:
         try:
             census_phase.take(job, ledger, watched)
             plan_phase.make(job, ledger, watched)
-            return plan_phase.summary(job, ledger, lambda: _sample(job, ledger))
+            return forecast.summary(job, ledger, lambda: _sample(job, ledger))
         finally:
             ledger.close()
 
@@ -100,14 +101,15 @@ def migrate(
         job.evidence.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise PlaceError(f"the evidence folder {job.evidence} cannot be made: {error.strerror}") from error
-    with FolderLock(job.evidence), _interruptible(job, watched) as stopped:
-        ledger = Ledger(job.evidence)
-        try:
-            _begin(job, ledger, delta)
-            with Workers(job.policy, (job.source, job.destination), given=executor, progress=watched) as workers:
-                outcome = _Run(job, ledger, watched, workers, stopped, sealer).run()
-        finally:
-            ledger.close()
+    places = (job.source, job.destination)
+    with (
+        Workers(job.policy, places, given=executor, progress=watched) as workers,
+        FolderLock(job.evidence),
+        _interruptible(job, watched) as stopped,
+        closing(Ledger(job.evidence)) as ledger,
+    ):
+        _begin(job, ledger, delta)
+        outcome = _Run(job, ledger, watched, workers, stopped, sealer).run()
     if copy_evidence_to:
         try:
             copy_out(job.evidence, list(FILES), copy_evidence_to)
@@ -204,7 +206,7 @@ class _Run:
         )  # a wrong password is tried once, and not by every worker: servers shut out who guesses
         self._workers.begin()  # the source holds something: they will be needed
         plan_phase.make(self._job, self._ledger, self._progress)
-        obstacle = plan_phase.obstacle(self._job, self._ledger)
+        obstacle = forecast.obstacle(self._job, self._ledger)
         if obstacle:
             # The next run looks at the source and the destination again: the person may have made room.
             with self._ledger.transaction():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -84,9 +84,26 @@ class OwnWorkers:
         self._others: set[multiprocessing.process.BaseProcess] = set()
         self._starting: threading.Thread | None = None
 
+    def start(self, schemes: Iterable[str], *, alone: bool) -> None:
+        """Have them there, or on their way, before anyone needs them. `schemes`: the places that they will open; `alone`: this
+        process has opened none."""
+        if not self._processes or self._executor is not None:
+            return
+        # Copies of this process start at once and load nothing; they must be made before it has threads, clients or locks.
+        if alone and forks.copyable() and _loaded(schemes):
+            try:
+                with forks.undisturbed():
+                    self._made(multiprocessing.get_context("fork")).submit(os.getpid)
+            except OSError as error:
+                log.info("workers could not be forked: %s", type(error).__name__)
+                self._dismiss()
+            else:
+                return
+        _preload(schemes)
+
     def begin(self, ready: Callable[[Item], object], item: Item) -> None:
         """Start them beside what the caller does next, each with `ready(item)`, which is to raise nothing."""
-        if self._processes and self._executor is None and self._starting is None:
+        if self._processes and self._starting is None:
             self._starting = threading.Thread(target=self._begin, args=(ready, item), name="worker-start")
             self._starting.start()
 
@@ -115,7 +132,7 @@ class OwnWorkers:
 
     def _begin(self, ready: Callable[[Item], object], item: Item) -> None:
         try:
-            executor = self._made()
+            executor = self._executor or self._made(_context())
             for _ in range(self.count):  # the pool starts one for each thing that nobody is free for
                 executor.submit(ready, item)
         except (OSError, *_DEAD) as error:
@@ -125,16 +142,16 @@ class OwnWorkers:
     def _started(self) -> Executor:
         if self._starting is not None:
             self._starting.join()
-        return self._executor or self._made()
+        return self._executor or self._made(_context())
 
-    def _made(self) -> Executor:
+    def _made(self, context: multiprocessing.context.BaseContext) -> Executor:
         if not self._processes:
             self._executor = ThreadPoolExecutor(1)
             return self._executor
         self._others = set(multiprocessing.active_children())
         self._executor = ProcessPoolExecutor(
             self.count,
-            mp_context=_context(),
+            mp_context=context,
             initializer=_begin_worker,
             initargs=(log.getEffectiveLevel(), dict(os.environ)),
         )
@@ -151,21 +168,34 @@ class OwnWorkers:
             child.join()
 
 
-def prepare(schemes: Iterable[str]) -> None:
-    """Begin to load what the workers of `OwnWorkers` will need for these places, beside what the caller does next."""
-    if not forks.offered():
-        return
+def _needed(schemes: Iterable[str]) -> list[str]:
+    """The modules that workers need for these places."""
     known = names()
-    hosts = [known[scheme].partition(":")[0] for scheme in schemes if scheme in known]
-    # Of what this process has loaded only the command's own module: each worker runs the start of the program once more.
-    forks.start([*_WORK, *hosts, *(name for name in ("portability.cli",) if name in sys.modules)])
+    return [*_WORK, *(known[scheme].partition(":")[0] for scheme in schemes if scheme in known)]
+
+
+def _loaded(schemes: Iterable[str]) -> bool:
+    """Load here what workers will need. False where a module cannot be: whoever opens such a place says why."""
+    try:
+        for name in _needed(schemes):
+            importlib.import_module(name)
+    except ImportError:
+        return False
+    return True
+
+
+def _preload(schemes: Iterable[str]) -> None:
+    """Begin to load what workers will need where they cannot be copies of this process, beside what the caller does next."""
+    if forks.offered():
+        # Of what this process has loaded only the command's own module: each worker runs the start of the program once more.
+        forks.start([*_needed(schemes), *(name for name in ("portability.cli",) if name in sys.modules)])
 
 
 def _context() -> multiprocessing.context.BaseContext:
     # A fork would copy locks that other threads hold, and TLS states; a fork server is clean and starts fast.
     if not forks.offered():
         return multiprocessing.get_context("spawn")
-    prepare(())
+    _preload(())
     return multiprocessing.get_context("forkserver")
 
 
@@ -173,8 +203,7 @@ def _begin_worker(level: int, environment: dict[str, str]) -> None:
     logging.basicConfig(level=level)
     # A fork server keeps the environment of its first use; credentials that were set since are resolved here all the same.
     os.environ.update(environment)
-    # Ctrl-C reaches the whole terminal: the driver decides, workers finish what they hold.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forks.settle()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True, name="parent-watch").start()

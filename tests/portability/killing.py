@@ -68,8 +68,8 @@ class Doomed:
         }
 
     def workers(self) -> list[int]:
-        """The worker processes: the fork server's children, not the run's own."""
-        return [pid for pid, parent in self.processes().items() if self.pid not in {pid, parent}]
+        """The worker processes: the run's own copies, or a fork server's children."""
+        return [pid for pid in self.processes() if pid != self.pid]
 
 
 def soon(what: Callable[[], T]) -> T:
