@@ -43,6 +43,15 @@ def dumps(value: Any) -> bytes:
         raise FormatError("a text is not valid Unicode", rule="3.2, the _b64 rule") from error
 
 
+def spelled(value: Any) -> bytes:
+    """As `dumps`, of a value made from JSON texts, without asking whether all of it has a canonical form: for lines that are
+    read strictly before they count."""
+    try:
+        return _encode(value).encode()
+    except ValueError as error:  # text that is not Unicode, or a number that is none
+        raise FormatError("a value has no canonical form", rule="3.2") from error
+
+
 def loads(data: bytes) -> Any:
     """The value with these canonical bytes; FormatError if they are not canonical.
 

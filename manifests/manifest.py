@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from manifests.errors import FormatError, ManifestError, SealError
 from manifests.files import create_private, publish
 from manifests.header import Header
 from manifests.receipt import Receipt
-from manifests.slices import read_manifest
+from manifests.slices import read_manifest, read_slice
 from manifests.tally import LONGEST, SEAL, Summary, Tally
 
 __all__ = ["LONGEST", "Header", "ManifestReader", "ManifestWriter", "Summary", "prove_line", "read_manifest"]
@@ -47,6 +47,14 @@ class ManifestWriter:
             raise FormatError("a line is at most 4 MiB", rule="3.1")
         self._tally.add(line, data)
         self._file.write(data + b"\n")
+
+    def add_lines(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Append many lines, made from JSON texts: spelled first, then read as strictly as any reader does. FormatError."""
+        data = b"".join([canonical.spelled(line) + b"\n" for line in lines])
+        if data:
+            self._tally.join(read_slice(data, self._tally.root.count, archive=self._tally.header.archive))
+            self._tally.sha256.update(data)
+            self._file.write(data)
 
     def seal(self) -> Summary:
         """Write the seal, bring everything to stable storage, give the file its name."""

@@ -83,16 +83,16 @@ def write_manifest(path: Path, first: Header, ledger: Ledger, progress: Progress
 def _lines(writer: ManifestWriter, ledger: Ledger, progress: Progress) -> Iterator[dict[str, Any]]:
     """The receipts of a ledger, each when it is written."""
     # A line without evidence, or a large object that could not be read back, has no receipt: the count then tells.
-    for thing in ledger.things(
+    for page in ledger.pages(
         "state = 'moved' AND evidence != 'none' AND (kind != 'object' OR action = 'skip' OR sha256 IS NOT NULL)"
     ):
-        line = line_of(thing)
+        lines = [line_of(thing) for thing in page]
         try:
-            writer.add_line(line)
+            writer.add_lines(lines)
         except FormatError as error:
             raise EvidenceError(f"a receipt cannot be written: {error}") from error
-        yield line
-        progress.step(1)
+        yield from lines
+        progress.step(len(lines))
 
 
 def read_back(path: Path) -> Summary:
