@@ -69,8 +69,8 @@ def fit(recorded: Mapping[str, Any], *, whole: bool) -> Iterator[Setting]:
         elif not whole:
             reason = "the destination is a folder of a bucket, and the setting is the whole bucket's"
             yield Setting(name=name, value=value, refused=reason)
-        elif '"arn:' in json.dumps(value) or "KMSMasterKeyID" in json.dumps(value):
-            yield Setting(name=name, value=value, refused="it names keys or accounts of the old host; set it by hand")
+        elif '"arn:' in (text := json.dumps(value)) or '"SSEAlgorithm": "aws:' in text:
+            yield Setting(name=name, value=value, refused="it needs keys or accounts of the old host; set it by hand")
         else:
             yield from _fitted(name, value, of_folder=bool(_folder(str(recorded.get("uri", "")))))
 
@@ -102,8 +102,8 @@ def _versioning(value: Mapping[str, Any]) -> Iterator[Setting]:
     if status in {"Enabled", "Suspended"}:
         yield Setting(name="versioning", value={"Status": "Enabled"}, first=True)
     if status == "Suspended":
-        reason = "it was suspended there, and is on here, because old versions need it; suspend it by hand"
-        yield Setting(name="versioning", value=value, refused=reason)
+        reason = "old versions come back only where versioning is on; suspend it by hand when the restore is proven"
+        yield Setting(name="suspension", value=value, refused=reason)
     if value.get("MFADelete") == "Enabled":
         yield Setting(name="mfa_delete", value=value, refused="only the owner of the account sets it, with a device")
 

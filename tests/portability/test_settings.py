@@ -75,7 +75,7 @@ def reasons(outcome: Outcome) -> dict[str, str]:
     return {one.name: one.reason for one in outcome.settings if one.reason}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def source(moto: servers.S3Server) -> Location:
     place = bucket(moto)
     configure(moto, place)
@@ -84,9 +84,9 @@ def source(moto: servers.S3Server) -> Location:
     return place
 
 
-@pytest.fixture
-def archive(source: Location, tmp_path: Path) -> Path:
-    return an_archive(source, tmp_path / "exports")
+@pytest.fixture(scope="module")
+def archive(source: Location, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return an_archive(source, tmp_path_factory.mktemp("exports"))
 
 
 def test_an_export_records_where_the_host_is_what_it_was_told_to_do_and_how_much_it_listed(
@@ -216,6 +216,20 @@ def test_nothing_that_expires_objects_is_set_where_the_restore_is_not_proven_or_
     assert ended(outcome)["cors"] == "applied"
 
 
+def test_an_encryption_with_keys_of_the_old_account_is_not_put(moto: servers.S3Server, tmp_path: Path) -> None:
+    """Or nothing could be put any more."""
+    source, home = bucket(moto), bucket(moto)
+    put(source, "lettre.txt", b"Bonjour")
+    kms: Any = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]}
+    with moto.client() as client:
+        client.put_bucket_encryption(Bucket=source.host, ServerSideEncryptionConfiguration=kms)
+    archive = an_archive(source, tmp_path / "exports")
+    outcome = bring_back(archive, home, tmp_path / "restore", applies=("settings",))
+    assert outcome.proven
+    assert ended(outcome) == {"encryption": "lost"}
+    assert "encryption" not in told(moto, home)
+
+
 def test_a_default_retention_does_not_lock_what_is_restored(moto: servers.S3Server, tmp_path: Path) -> None:
     """moto takes no such rule for a bucket that holds anything, so the rule alone is kept by what stands before it."""
     source, home = bucket(moto, lock=True), bucket(moto, lock=True)
@@ -263,7 +277,8 @@ def test_versions_that_were_suspended_come_back_and_that_is_said(
 
     assert outcome.proven
     assert told(moto, home)["versioning"] == "Enabled"
-    assert "suspended there" in reasons(outcome)["versioning"]
+    assert ended(outcome)["versioning"] == "applied"
+    assert "by hand" in reasons(outcome)["suspension"]
     with moto.client() as client:
         assert len(client.list_object_versions(Bucket=home.host)["Versions"]) == 2
 
