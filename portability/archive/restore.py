@@ -120,7 +120,7 @@ def restore(asked: Restore, *, progress: Progress | None = None) -> Outcome:
     EvidenceError if the archive is not intact: nothing was written.
     """
     started = time.monotonic()
-    with _intact(asked, keep=True) as (job, settings, identifier):
+    with _intact(asked, progress, keep=True) as (job, settings, identifier):
         ended = settings.before() if settings else []
         outcome = migrate(job, progress=progress, sealer=partial(seal, archive=identifier))
         if settings:
@@ -131,7 +131,7 @@ def restore(asked: Restore, *, progress: Progress | None = None) -> Outcome:
 
 def foresee(asked: Restore, *, progress: Progress | None = None) -> tuple[Job, PlanSummary]:
     """What `restore` would do. Verifies the archive, looks at the destination, and writes nothing there."""
-    with _intact(asked, keep=False) as (job, settings, _):
+    with _intact(asked, progress, keep=False) as (job, settings, _):
         would = ends(settings.looked_at()) if settings else ()
         return job, replace(plan(job, progress=progress), source=_told(asked.archive), settings=would)
 
@@ -141,7 +141,7 @@ def _told(archive: Location) -> str:
 
 
 @contextmanager
-def _intact(asked: Restore, *, keep: bool) -> Iterator[tuple[Job, HostSettings | None, str]]:
+def _intact(asked: Restore, progress: Progress | None, *, keep: bool) -> Iterator[tuple[Job, HostSettings | None, str]]:
     """The move out of an archive that was verified, the settings that go with it, and the archive's identifier.
 
     What was unpacked is removed after it; after an error only if it is not to be kept for the next try.
@@ -172,6 +172,8 @@ def _intact(asked: Restore, *, keep: bool) -> Iterator[tuple[Job, HostSettings |
             merge=asked.merge,
         )
         settings = host_settings(job) if "settings" in asked.applies else None
+        if settings and progress and not settings.wanted:
+            progress.note("--apply settings: the archive records none that could be put back")
         yield job, settings, result.summary.header.destination if result.summary else ""
         done = True
     finally:

@@ -128,6 +128,18 @@ def test_settings_of_a_bucket_are_named_one_by_one(run: Run, moto: servers.S3Ser
     assert {one["name"]: one["end"] for one in record["settings"]} == {"versioning": "there", "policy": "lost"}
 
 
+def test_that_an_archive_records_no_settings_is_said(
+    run: Run, made: Path, moto: servers.S3Server, tmp_path: Path
+) -> None:
+    home = moto.place()
+    ended = run(
+        *("restore", archive(made), "--to", home.url, "--to-credentials", home.credentials, "--dry-run", *ONE),
+        *("--apply", "settings", "--evidence", tmp_path / "evidence"),
+    )
+    assert ended.code == 0
+    assert "the archive records none that could be put back" in ended.err
+
+
 def test_a_bag_of_another_program_is_verified_and_not_restored(run: Run, tmp_path: Path) -> None:
     import bagit
 
