@@ -77,10 +77,11 @@ class Entry:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The generated form asks for the list of fields each time: half of what it costs to send a million to workers.
-        return _restored, _values(self)
+        return filled, _values(self)
 
 
 _values = attrgetter(*(spec.name for spec in fields(Entry)))
+_NAMES = frozenset(spec.name for spec in fields(Entry))
 _PLAIN = tuple(spec.name for spec in fields(Entry) if spec.name not in {"key", "modified", "latest", "kind", "posix"})
 
 
@@ -110,10 +111,31 @@ def listed(
     return entry
 
 
-def _restored(*values: Any) -> Entry:
-    made = _Open()
-    for name, value in zip(Entry.__slots__, values, strict=True):
+def filled(*values: Any) -> Entry:
+    """`Entry(…)` of the values of all fields, in their order."""
+    return _closed(_opened(values))
+
+
+def altered(entry: Entry, **changes: Any) -> Entry:
+    """`dataclasses.replace(entry, …)` at a fifth of its cost."""
+    made = _opened(_values(entry))
+    for name, value in changes.items():
         setattr(made, name, value)
+    return _closed(made)
+
+
+def _opened(values: tuple[Any, ...]) -> Any:
+    made = _Open()
+    (
+        made.key, made.size, made.modified, made.media_type, made.headers, made.metadata, made.tags, made.digests,
+        made.version, made.latest, made.kind, made.storage_class, made.host, made.posix, made.locator,
+    ) = values  # fmt: skip
+    return made
+
+
+def _closed(made: Any) -> Entry:
+    if made.modified is not None and made.modified.tzinfo is None:
+        raise ValueError("Entry.modified must be aware")
     made.__class__ = Entry
     entry: Entry = made
     return entry
@@ -143,19 +165,25 @@ _plain_values = attrgetter(*_PLAIN)
 
 
 def to_json(entry: Entry) -> str:
-    """`json.dumps(to_dict(entry))`, to the letter; of what a listing says at a fifth of the cost."""
-    if _rare_values(entry) != _NO_RARE:
+    """`json.dumps(to_dict(entry))`, to the letter, at a fifth of the cost; what only folders know goes the slow way."""
+    if entry.posix is not None or entry.locator is not None:
         return json.dumps(to_dict(entry))
     text = [f'{{"key": {_quoted(entry.key)}']
     if entry.size is not None:
         text.append(f'"size": {entry.size}')
+    if entry.media_type is not None:
+        text.append(f'"media_type": {_quoted(entry.media_type)}')
+    for name, texts in (("headers", entry.headers), ("metadata", entry.metadata), ("tags", entry.tags)):
+        if texts:
+            text.append(f'"{name}": {_texts(texts)}')
     if entry.digests:
-        digests = ", ".join([f"{_quoted(name)}: {_quoted(value)}" for name, value in entry.digests.items()])
-        text.append(f'"digests": {{{digests}}}')
+        text.append(f'"digests": {_texts(entry.digests)}')
     if entry.version is not None:
         text.append(f'"version": {_quoted(entry.version)}')
     if entry.storage_class is not None:
         text.append(f'"storage_class": {_quoted(entry.storage_class)}')
+    if entry.host:
+        text.append(f'"host": {_values_text(entry.host)}')
     if entry.modified is not None:
         modified = entry.modified if entry.modified.tzinfo is UTC else entry.modified.astimezone(UTC)
         text.append(f'"modified": "{modified.isoformat()}"')
@@ -166,8 +194,17 @@ def to_json(entry: Entry) -> str:
     return ", ".join(text) + "}"
 
 
-_rare_values = attrgetter("media_type", "headers", "metadata", "tags", "host", "posix", "locator")
-_NO_RARE: tuple[Any, ...] = (None, {}, {}, {}, {}, None, None)
+def _values_text(value: Any) -> str:
+    """`json.dumps(value)` of plain values, most of which are texts."""
+    if type(value) is str:
+        return _quoted(value)
+    if type(value) is dict:
+        return f"{{{', '.join([f'{_quoted(name)}: {_values_text(one)}' for name, one in value.items()])}}}"
+    return json.dumps(value)
+
+
+def _texts(texts: Mapping[str, str]) -> str:
+    return f"{{{', '.join([f'{_quoted(name)}: {_quoted(value)}' for name, value in texts.items()])}}}"
 
 
 def from_dict(plain: Mapping[str, Any]) -> Entry:
@@ -180,7 +217,14 @@ def from_dict(plain: Mapping[str, Any]) -> Entry:
         if "xattrs" in posix:
             posix["xattrs"] = {name: base64.b64decode(value) for name, value in posix["xattrs"].items()}
         values["posix"] = Posix(**posix)
-    return Entry(**values)
+    if "key" not in values or not values.keys() <= _NAMES:
+        return Entry(**values)  # which says what is wrong
+    told = values.get
+    return filled(
+        values["key"], told("size"), told("modified"), told("media_type"), told("headers", {}), told("metadata", {}),
+        told("tags", {}), told("digests", {}), told("version"), told("latest", True), told("kind", "object"),
+        told("storage_class"), told("host", {}), told("posix"), told("locator"),
+    )  # fmt: skip
 
 
 def _posix_to_dict(posix: Posix) -> dict[str, Any]:

@@ -40,8 +40,8 @@ class Reader:
             if shape.serialization.get("location") == "header"
         }
         told = model.operation_model("HeadObject").output_shape
-        self._told: dict[str, tuple[str, Callable[[str], Any]]] = {
-            shape.serialization["name"].lower(): (name, _VALUES.get(shape.type_name, str))
+        self._told: dict[str, tuple[str, Callable[[str], Any] | None]] = {
+            shape.serialization["name"].lower(): (name, _VALUES.get(shape.type_name))
             for name, shape in (told.members if told else {}).items()
             if shape.serialization.get("location") == "header"
         }
@@ -51,11 +51,12 @@ class Reader:
         head: dict[str, Any] = {}
         metadata: dict[str, str] = {}
         for name, text in headers.items():
-            if name.startswith(_META):
+            told = self._told.get(name)
+            if told is not None:
+                member, value = told
+                head[member] = text if value is None else value(text)
+            elif name.startswith(_META):
                 metadata[name[len(_META) :]] = text
-            elif name in self._told:
-                member, value = self._told[name]
-                head[member] = value(text)
         if "expires" in headers:
             head["ExpiresString"] = headers["expires"]
         head["Metadata"] = metadata

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from connectors.entry import Entry
+from connectors.entry import Entry, filled
 
 HEADERS = {
     "content_encoding": "ContentEncoding",
@@ -36,6 +36,7 @@ _BESIDE = {
     "ReplicationStatus": "replication",
 }
 _RARE = frozenset({*_LOCK, *_ENCRYPTION, *_BESIDE})
+_TOLD = frozenset(HEADERS.values())
 
 
 def from_head(
@@ -48,7 +49,9 @@ def from_head(
     listed: Entry | None = None,
 ) -> Entry:
     """The entry that a HEAD or GET answer describes. `beside`: what `host` holds besides; `listed`: the listing's word."""
-    headers = {name: head[field] for name, field in HEADERS.items() if head.get(field)}
+    headers = {}
+    if not _TOLD.isdisjoint(head):
+        headers = {name: head[field] for name, field in HEADERS.items() if head.get(field)}
     if head.get("ExpiresString"):
         headers["expires"] = head["ExpiresString"]
     host: dict[str, Any] = {}
@@ -65,21 +68,14 @@ def from_head(
         version = version or listed.version
         # HEAD is silent about STANDARD, which listings spell out.
         storage_class = storage_class or (None if listed.storage_class == "STANDARD" else listed.storage_class)
-    return Entry(
-        key=key,
-        size=head.get("ContentLength"),
-        modified=head.get("LastModified"),
-        media_type=head.get("ContentType") or None,
-        headers=headers,
-        # Header names have no case, and some hosts capitalize them on the way.
-        metadata={name.lower(): value for name, value in head.get("Metadata", {}).items()},
-        tags=tags,
-        digests=digests,
-        version=version,
-        latest=latest,
-        storage_class=storage_class,
-        host={**host, **beside} if beside else host,
-    )
+    metadata = head.get("Metadata")
+    if metadata:  # header names have no case, and some hosts capitalize them on the way
+        metadata = {name.lower(): value for name, value in metadata.items()}
+    told = head.get
+    return filled(
+        key, told("ContentLength"), told("LastModified"), told("ContentType") or None, headers, metadata or {}, tags,
+        digests, version, latest, "object", storage_class, {**host, **beside} if beside else host, None, None,
+    )  # fmt: skip
 
 
 def to_put(entry: Entry) -> dict[str, Any]:
@@ -124,7 +120,7 @@ def tags_held(tags: Mapping[str, str]) -> dict[str, str]:
 
 def same_etag(one: str | None, other: str | None) -> bool:
     """Whether two ETags may be one: hosts quote them here and not there. Absence contradicts nothing."""
-    return not one or not other or bare_etag(one) == bare_etag(other)
+    return one == other or not one or not other or bare_etag(one) == bare_etag(other)
 
 
 def bare_etag(etag: str) -> str:

@@ -7,6 +7,7 @@ here, so that tries are counted alike in both.
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -34,6 +35,10 @@ BULK = 4 << 20
 _ASIDE = 1 << 20  # bytes of tags or grants
 _PAGE = 64 << 20  # bytes of a page of a listing
 _ERROR = 64 << 10  # bytes of an error's text that may come instead of a small object
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
+"""Keys that are written in urls as they are: what this says `quote` need not be asked."""
+_DIGEST = "x-amz-content-sha256: "
+_UNSIGNED = f"{_DIGEST}UNSIGNED-PAYLOAD"
 _REFUSALS = 16
 """Refusals in a row (another region, a clock that is wrong, …) after which the lane is not asked any more."""
 
@@ -51,8 +56,14 @@ class Bulk(Uploads):
     _signs_bodies = False
     _refused = 0
     _reads_tags = False
+    _told: tuple[tuple[Any, ...], list[str] | None] | None = None
+    """What was put last, and its headers."""
     _honours: bool | None = None
     """Whether the host refused to put an object of ours over itself; None: not tried yet."""
+
+    @cached_property
+    def _is_aws(self) -> bool:
+        return self._settings.aws
 
     @cached_property
     def _kept(self) -> Kept:
@@ -177,11 +188,11 @@ class Bulk(Uploads):
             return None
         if not self._takes(entry.key) or self._wishes & entry.host.keys():
             return None
-        headers = self._found[1].headers(to_put(entry))
+        headers = self._headers(entry)
         if headers is None:
             return None
         # Others may ignore If-None-Match, always or for some keys: none is believed without having looked.
-        if not self._settings.aws and not (self._honours and self._conditions and free.has(entry.key)):
+        if not self._is_aws and not (self._honours and self._conditions and free.has(entry.key)):
             answer = yield self._request("HEAD", entry.key, {}, [])
             if answer.status != 404 or answer.broken:
                 self._success("HeadObject", entry.key, answer)
@@ -194,7 +205,7 @@ class Bulk(Uploads):
         if not self._success("PutObject", entry.key, answer):
             return None
         made = answer.headers.get("x-amz-version-id", "null")
-        if self._honours is None and self._conditions and not self._settings.aws:
+        if self._honours is None and self._conditions and not self._is_aws:
             self._honours = False  # one of many flows tries
             if made == "null" and self._keeps_none():
                 # The same bytes over our own object: no harm where the host obeys, and none where it does not.
@@ -255,15 +266,22 @@ class Bulk(Uploads):
             host = self._acl(key, version) if granted is None else {"acl": grants(granted)}
         return self._described_by(key, head, tags, host, latest=latest, listed=listed)
 
+    def _headers(self, entry: Entry) -> list[str] | None:
+        """The headers of a put; mostly those of the put before."""
+        told = entry.media_type, entry.headers, entry.metadata, entry.tags
+        if self._told is None or self._told[0] != told:
+            self._told = told, self._found[1].headers(to_put(entry))
+        headers = self._told[1]
+        return None if headers is None else [*headers]
+
     # -- one exchange ---------------------------------------------------------------------------------------------
 
     def _takes(self, key: str) -> bool:
         """Whether the lane may be asked, and for exactly this key: libcurl takes dot segments for steps in a path."""
-        return (
-            self._refused < _REFUSALS
-            and self._key_problem(key) is None
-            and not {".", ".."} & set((self._prefix + key).split("/"))
-        )
+        if self._refused >= _REFUSALS or self._key_problem(key) is not None:
+            return False
+        full = f"/{self._prefix}{key}"
+        return "/." not in full or {".", ".."}.isdisjoint(full.split("/"))
 
     def _request(
         self,
@@ -278,25 +296,25 @@ class Bulk(Uploads):
     ) -> Request:
         way, _, keys = self._found
         # Without a key the bucket itself: its slash is part of the url only where nothing else comes after the host.
-        url = way.bucket if key is None else way.base + quote(self._prefix + key, safe="/~")
-        query = ([f"{aside}="] if aside else []) + ([urlencode({"versionId": version["VersionId"]})] if version else [])
+        url = way.bucket if key is None else way.base + _quoted(self._prefix + key)
+        if aside or version:
+            query = [f"{aside}="] if aside else []
+            if version:
+                query.append(urlencode({"versionId": version["VersionId"]}))
+            url = f"{url}?{'&'.join(query)}"
+        user = secret = ""
         frozen = keys.get_frozen_credentials() if keys is not None else None
         if frozen is not None:
-            digest = hashlib.sha256(body).hexdigest() if self._signs_bodies else "UNSIGNED-PAYLOAD"
-            headers = [*headers, f"x-amz-content-sha256: {digest}"]
+            headers = [
+                *headers,
+                _UNSIGNED if not self._signs_bodies else f"{_DIGEST}{hashlib.sha256(body).hexdigest()}",
+            ]
             if frozen.token:
                 headers.append(f"x-amz-security-token: {frozen.token}")
+            user, secret = frozen.access_key or "", frozen.secret_key or ""
         if self._payer:
             headers = [*headers, "x-amz-request-payer: requester"]
-        return Request(
-            method=method,
-            url=f"{url}?{'&'.join(query)}" if query else url,
-            headers=headers,
-            limit=limit,
-            body=body,
-            user=(frozen and frozen.access_key) or "",
-            secret=(frozen and frozen.secret_key) or "",
-        )
+        return Request(method=method, url=url, headers=headers, limit=limit, body=body, user=user, secret=secret)
 
     def _success(self, operation: str, key: str, answer: Answer) -> bool:
         """Whether the answer is a plain 200. An error that may pass is raised; any other is the plain way's to meet."""
@@ -318,3 +336,7 @@ class Bulk(Uploads):
             self._refused = 0
             raise error
         return False
+
+
+def _quoted(key: str) -> str:
+    return key if _PLAIN.fullmatch(key) else quote(key, safe="/~")

@@ -270,11 +270,15 @@ class S3(Bulk):
     def _key_problem(self, key: str) -> str | None:
         if not key:
             return "the key is empty"
-        if not _is_text(key):
-            return "the key is not UTF-8, which S3 keys are"
-        if len(key_bytes(self._prefix + key)) > KEY_BYTES:
-            return f"with its prefix the key is longer than {KEY_BYTES} bytes"
-        return None
+        full = self._prefix + key
+        if not full.isascii():
+            if not _is_text(key):
+                return "the key is not UTF-8, which S3 keys are"
+            if len(key_bytes(full)) <= KEY_BYTES:
+                return None
+        elif len(full) <= KEY_BYTES:
+            return None
+        return f"with its prefix the key is longer than {KEY_BYTES} bytes"
 
 
 def _is_text(key: str) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from connectors.entry import Entry
+from connectors.entry import Entry, altered
 
 LOOKS = 16
 """Objects alike that are looked at after they were put before another is foreseen."""
@@ -27,17 +25,21 @@ class Kept:
         alike, looks = self._seen.get(_shape(entry), (None, 0))
         if alike is None or looks < LOOKS:
             return None
-        return replace(alike, key=entry.key, size=size, version=version)
+        return altered(alike, key=entry.key, size=size, version=version)
 
     def learn(self, entry: Entry, found: Entry) -> None:
         """What was put, and what the host says of it."""
         shape = _shape(entry)
         if entry.tags or (shape not in self._seen and len(self._seen) >= _SHAPES):
             return
-        told = replace(found, key="", size=None, modified=None, version=None, digests={})
+        told = altered(found, key="", size=None, modified=None, version=None, digests={})
         alike, looks = self._seen.get(shape, (told, 0))
         self._seen[shape] = (told, looks + 1) if alike == told else (None, 0)
 
 
 def _shape(entry: Entry) -> _Shape:
-    return entry.media_type, tuple(sorted(entry.headers.items())), tuple(sorted(entry.metadata.items()))
+    return (
+        entry.media_type,
+        tuple(sorted(entry.headers.items())) if entry.headers else (),
+        tuple(sorted(entry.metadata.items())) if entry.metadata else (),
+    )

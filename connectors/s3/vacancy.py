@@ -27,7 +27,8 @@ class Vacancy:
 
     def __init__(self, fetch: Callable[..., bytes], root: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._fetch, self._root, self._clock = fetch, root, clock
-        self._after, self._before, self._until = "", "", 0.0
+        self._until = 0.0
+        self._bounds: list[tuple[Callable[[str], bytes], bytes, bytes | None]] = []
         self._taken: set[str] = set()
         self._answered = _WORTH
 
@@ -47,11 +48,13 @@ class Vacancy:
         return True
 
     def _covers(self, full: str) -> bool:
-        return (
-            self._clock() < self._until
-            and all(order(self._after) < order(full) for order in _ORDERS)
-            and (not self._before or all(order(full) < order(self._before) for order in _ORDERS))
-        )
+        if self._clock() >= self._until:
+            return False
+        for order, after, before in self._bounds:
+            place = order(full)
+            if place <= after or (before is not None and place >= before):
+                return False
+        return True
 
     def _ask(self, first: str) -> None:
         self._answered, self._until = 0, 0.0
@@ -70,7 +73,7 @@ class Vacancy:
             return
         keys, more = found
         if all(key_bytes(one) < key_bytes(other) for one, other in zip([after, *keys], keys, strict=False)):
-            self._after, self._before = after, keys[-1] if more else ""
+            self._bounds = [(order, order(after), order(keys[-1]) if more else None) for order in _ORDERS]
             self._taken, self._until = set(keys), until
 
 

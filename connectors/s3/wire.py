@@ -17,10 +17,13 @@ try:
 except ImportError:  # there is no wheel for every system; everything then goes through botocore
     pycurl = None
 
+if pycurl is not None:  # what each exchange asks for
+    _URL, _HEADERS, _STATUS = pycurl.URL, pycurl.HTTPHEADER, pycurl.RESPONSE_CODE
 CONNECT_SECONDS, SILENT_SECONDS = 10, 60
 _IDLE = 64
 """Handles of one kind that a thread keeps for the next exchanges."""
 _BUFFER = 128 << 10
+_EMPTY = BytesIO()
 
 
 def available() -> bool:
@@ -83,22 +86,61 @@ class Answer:
 
 
 class _Handle:
-    """One of libcurl's handles, and what it was last told: each telling costs about a microsecond."""
+    """One of libcurl's handles, and what it was last told: each telling costs about a microsecond. Its methods are kept, as
+    pycurl makes them anew, which costs as much, whenever they are asked for."""
 
-    __slots__ = ("body", "curl", "done", "kind", "lines", "pieces", "told")
+    __slots__ = (
+        "body",
+        "curl",
+        "done",
+        "headers",
+        "idle",
+        "limit",
+        "lines",
+        "pieces",
+        "secret",
+        "size",
+        "tell",
+        "user",
+    )
 
-    def __init__(self, curl: Any, kind: tuple[Line, str]) -> None:
-        self.curl, self.kind = curl, kind
+    def __init__(self, line: Line, method: str, idle: list[_Handle]) -> None:
+        self.curl = _curl(line, method)
+        self.tell = self.curl.setopt
+        self.idle = idle
         self.lines: list[bytes] = []
         self.pieces: list[bytes] = []
-        self.body = BytesIO()
-        self.told: dict[int, Any] = {}
+        self.body = _EMPTY
+        self.headers: list[str] = []
+        self.limit = self.size = -1
+        self.user = self.secret = ""
         self.done: Callable[[Answer], None] = _nobody
+        self.tell(pycurl.HEADERFUNCTION, self.lines.append)
+        if method != "HEAD":
+            self.tell(pycurl.WRITEFUNCTION, self.pieces.append)
+        if method == "PUT":
+            self.tell(pycurl.READFUNCTION, self.read)
+            self.tell(pycurl.SEEKFUNCTION, self.seek)
 
-    def tell(self, option: int, value: Any) -> None:
-        if self.told.get(option) != value:
-            self.curl.setopt(option, value)
-            self.told[option] = value
+    def ask(self, request: Request) -> None:
+        """Tell libcurl what differs from the exchange before."""
+        tell = self.tell
+        tell(_URL, request.url)
+        if self.headers != request.headers:
+            self.headers = request.headers
+            tell(_HEADERS, request.headers)
+        if self.limit != request.limit:
+            self.limit = request.limit
+            tell(pycurl.MAXFILESIZE_LARGE, request.limit)
+        if self.user != request.user or self.secret != request.secret:
+            self.user, self.secret = request.user, request.secret
+            tell(pycurl.USERNAME, request.user)
+            tell(pycurl.PASSWORD, request.secret)
+        if request.method == "PUT":
+            self.body = BytesIO(request.body)
+            if self.size != len(request.body):
+                self.size = len(request.body)
+                tell(pycurl.INFILESIZE_LARGE, self.size)
 
     def read(self, size: int) -> bytes:
         return self.body.read(size)
@@ -116,6 +158,8 @@ class Wire:
 
     def __init__(self) -> None:
         self._multi = pycurl.CurlMulti()
+        self._add, self._remove = self._multi.add_handle, self._multi.remove_handle
+        self._perform, self._over = self._multi.perform, self._multi.info_read
         self._under_way: dict[Any, _Handle] = {}
         self._idle: dict[tuple[Line, str], list[_Handle]] = {}
         self._due: list[tuple[float, Callable[[], None]]] = []
@@ -123,34 +167,22 @@ class Wire:
     def send(self, line: Line, request: Request, done: Callable[[Answer], None]) -> Any:
         """Begin an exchange; `done` gets its answer out of a later `turn`. Returns what `cancel` takes."""
         kind = line, request.method
-        kept = self._idle.get(kind)
-        handle = kept.pop() if kept else _Handle(self._handle(line, request.method), kind)
+        idle = self._idle.get(kind)
+        if idle is None:
+            idle = self._idle[kind] = []
+        handle = idle.pop() if idle else _Handle(line, request.method, idle)
         handle.done = done
-        handle.tell(pycurl.URL, request.url)
-        handle.tell(pycurl.HTTPHEADER, request.headers)
-        handle.tell(pycurl.MAXFILESIZE_LARGE, request.limit)
-        if not handle.told.get(pycurl.HEADERFUNCTION):
-            handle.tell(pycurl.HEADERFUNCTION, handle.lines.append)
-            if request.method != "HEAD":
-                handle.tell(pycurl.WRITEFUNCTION, handle.pieces.append)
-            if request.method == "PUT":
-                handle.tell(pycurl.READFUNCTION, handle.read)
-                handle.tell(pycurl.SEEKFUNCTION, handle.seek)
-        if line.signing:
-            handle.tell(pycurl.USERNAME, request.user)
-            handle.tell(pycurl.PASSWORD, request.secret)
-        if request.method == "PUT":
-            handle.body = BytesIO(request.body)
-            handle.tell(pycurl.INFILESIZE_LARGE, len(request.body))
-        self._under_way[handle.curl] = handle
-        self._multi.add_handle(handle.curl)
-        return handle.curl
+        handle.ask(request)
+        curl = handle.curl
+        self._under_way[curl] = handle
+        self._add(curl)
+        return curl
 
-    def cancel(self, handle: Any) -> None:
+    def cancel(self, curl: Any) -> None:
         """Give an exchange up; its connection goes with it. One that is over already is left alone."""
-        if self._under_way.pop(handle, None) is not None:
-            self._multi.remove_handle(handle)
-            handle.close()
+        if self._under_way.pop(curl, None) is not None:
+            self._remove(curl)
+            curl.close()
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Call `act` out of a `turn` when so much time has passed."""
@@ -166,12 +198,12 @@ class Wire:
             for act in ready:
                 act()
             wait = min([wait, *(at - now for at, _ in self._due)])
-        _, running = self._multi.perform()
+        _, running = self._perform()
         if running == len(self._under_way) and not (self._due and wait <= 0):
             milliseconds = self._multi.timeout()
             if running:
                 self._multi.select(wait if milliseconds < 0 else min(wait, milliseconds / 1000))
-                self._multi.perform()
+                self._perform()
             else:
                 time.sleep(wait)
         self._settle()
@@ -188,61 +220,62 @@ class Wire:
     def _settle(self) -> None:
         more = 1
         while more:
-            more, whole, broken = self._multi.info_read()
-            for handle in whole:
-                self._over(handle, 0)
-            for handle, number, _ in broken:
-                self._over(handle, number)
+            more, whole, broken = self._over()
+            for curl in whole:
+                self._end(curl, 0)
+            for curl, number, _ in broken:
+                self._end(curl, number)
 
-    def _over(self, curl: Any, broken: int) -> None:
+    def _end(self, curl: Any, broken: int) -> None:
         handle = self._under_way.pop(curl, None)
         if handle is None:
             return
-        self._multi.remove_handle(curl)
-        pieces = handle.pieces
+        self._remove(curl)
+        pieces, lines = handle.pieces, handle.lines
         answer = Answer(
-            status=curl.getinfo(pycurl.RESPONSE_CODE),
-            headers=_headers(handle.lines),
+            status=curl.getinfo(_STATUS),
+            headers=_headers(lines),
             body=pieces[0] if len(pieces) == 1 else b"".join(pieces),
             broken=broken,
         )
-        handle.lines.clear()
+        lines.clear()
         pieces.clear()
         done, handle.done, handle.body = handle.done, _nobody, _EMPTY
-        kept = self._idle.setdefault(handle.kind, [])
-        if broken or len(kept) >= _IDLE:
+        if broken or len(handle.idle) >= _IDLE:
             curl.close()
         else:
-            kept.append(handle)
+            handle.idle.append(handle)
         done(answer)
 
-    def _handle(self, line: Line, method: str) -> Any:
-        handle = pycurl.Curl()
-        handle.setopt(pycurl.NOSIGNAL, 1)
-        handle.setopt(pycurl.FOLLOWLOCATION, 0)
-        handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        handle.setopt(pycurl.CONNECTTIMEOUT, CONNECT_SECONDS)
-        handle.setopt(pycurl.LOW_SPEED_LIMIT, 1)
-        handle.setopt(pycurl.LOW_SPEED_TIME, SILENT_SECONDS)
-        handle.setopt(pycurl.TCP_KEEPALIVE, 1)
-        handle.setopt(pycurl.BUFFERSIZE, _BUFFER)
-        handle.setopt(pycurl.PROXY, line.proxy)
-        handle.setopt(pycurl.NOPROXY, "")
-        if line.ca:
-            handle.setopt(pycurl.CAPATH if Path(line.ca).is_dir() else pycurl.CAINFO, line.ca)
-        if line.signing:
-            handle.setopt(pycurl.AWS_SIGV4, line.signing)
-        if method == "HEAD":
-            handle.setopt(pycurl.NOBODY, 1)
-        elif method == "PUT":
-            handle.setopt(pycurl.UPLOAD, 1)
-            handle.setopt(pycurl.UPLOAD_BUFFERSIZE, _BUFFER)
-        else:
-            handle.setopt(pycurl.HTTPGET, 1)
-        return handle
+
+def _curl(line: Line, method: str) -> Any:
+    """A handle of libcurl with what all such exchanges have in common."""
+    curl = pycurl.Curl()
+    tell = curl.setopt
+    tell(pycurl.NOSIGNAL, 1)
+    tell(pycurl.FOLLOWLOCATION, 0)
+    tell(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+    tell(pycurl.CONNECTTIMEOUT, CONNECT_SECONDS)
+    tell(pycurl.LOW_SPEED_LIMIT, 1)
+    tell(pycurl.LOW_SPEED_TIME, SILENT_SECONDS)
+    tell(pycurl.TCP_KEEPALIVE, 1)
+    tell(pycurl.BUFFERSIZE, _BUFFER)
+    tell(pycurl.PROXY, line.proxy)
+    tell(pycurl.NOPROXY, "")
+    if line.ca:
+        tell(pycurl.CAPATH if Path(line.ca).is_dir() else pycurl.CAINFO, line.ca)
+    if line.signing:
+        tell(pycurl.AWS_SIGV4, line.signing)
+    if method == "HEAD":
+        tell(pycurl.NOBODY, 1)
+    elif method == "PUT":
+        tell(pycurl.UPLOAD, 1)
+        tell(pycurl.UPLOAD_BUFFERSIZE, _BUFFER)
+    else:
+        tell(pycurl.HTTPGET, 1)
+    return curl
 
 
-_EMPTY = BytesIO()
 _KNOWN = 512
 """Lines of headers whose meaning is remembered: most are those of the answer before."""
 _known: dict[bytes, tuple[str | None, str]] = {}
@@ -260,10 +293,14 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
                 _known.clear()
             _known[line] = known
         name, value = known
+        if name is None:
+            continue
         if name == _BEGINS:
             found.clear()  # an interim answer, or a proxy's, came before
-        elif name is not None:
-            found[name] = f"{found[name]}, {value}" if name in found else value
+        elif name in found:
+            found[name] = f"{found[name]}, {value}"
+        else:
+            found[name] = value
     return found
 
 

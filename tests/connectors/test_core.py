@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors import credentials, errors, registry
-from connectors.entry import Entry, Posix, from_dict, to_dict
+from connectors.entry import Entry, Posix, altered, from_dict, to_dict, to_json
 from connectors.errors import (
     ConnectorError,
     CorruptedError,
@@ -264,6 +265,29 @@ ENTRIES = st.builds(
 @given(ENTRIES)
 def test_an_entry_written_as_json_is_read_as_the_same_entry(entry):
     assert from_dict(json.loads(json.dumps(to_dict(entry), ensure_ascii=True))) == entry
+
+
+UNREAD = st.fixed_dictionaries(
+    {"unread": TEXTS, "acl": st.dictionaries(st.text(max_size=5), st.lists(TEXTS), max_size=2)}
+)
+
+
+@given(ENTRIES, st.none() | UNREAD)
+def test_the_quick_form_of_an_entry_is_that_of_json_to_the_letter(entry, host):
+    entry = replace(entry, host=host) if host else entry
+    assert to_json(entry) == json.dumps(to_dict(entry))
+    assert from_dict(json.loads(to_json(entry))) == entry
+
+
+@given(ENTRIES, ODD_TEXT, st.none() | st.integers(0, 2**63))
+def test_an_altered_entry_is_another_one(entry, key, size):
+    before = replace(entry)
+    assert altered(entry, key=key, size=size) == replace(entry, key=key, size=size)
+    assert entry == before
+    with pytest.raises(AttributeError):
+        altered(entry, kye=key)
+    with pytest.raises(ValueError, match="aware"):
+        altered(entry, modified=datetime(2020, 1, 1))  # noqa: DTZ001 - the mistake under test
 
 
 @given(ENTRIES)
