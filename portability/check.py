@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import Any, Literal
 
 from connectors import BulkRead, BulkSource, ConnectorError, Describer, Entry, Location, NotFoundError, Stream
+from connectors.entry import altered
 from connectors.streams import read_into
 from portability.copying import room_here
 from portability.fidelity import losses, must_be_found, without
+from portability.light import light
 from portability.links import link
 from portability.outcome import Problem
 from portability.tasks import Work
@@ -46,7 +48,7 @@ class Check:
 
     @cached_property
     def wanted(self) -> Entry:
-        return replace(without(entry_of(self.facts), self.lost), key=self.path, size=self.size)
+        return altered(without(entry_of(self.facts), self.lost), key=self.path, size=self.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class Difference:
     depth: Level
 
 
+@light
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """What was seen: the evidence level reached, and every difference. `sha256` and `size` are of the bytes read back."""

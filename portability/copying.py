@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors import AlreadyExistsError, ChangedError, CorruptedError, Describer, Entry, NotFoundError, Stream
+from connectors.entry import altered
 from connectors.streams import BytesStream
 from manifests.canonical import time_text
 from manifests.digests import Digesting
@@ -48,7 +49,7 @@ def described(source: Any, step: Step) -> Entry:
 def wanted_of(entry: Entry, step: Step) -> Entry:
     """What we ask of the destination: the source's attributes, parked ones put back, under the destination's key."""
     wanted = overlay(entry, step.overlay)
-    return wanted if wanted.key == step.path else replace(wanted, key=step.path)
+    return wanted if wanted.key == step.path else altered(wanted, key=step.path)
 
 
 def body_of(source: Any, entry: Entry, batch: Batch, start: int = 0, stop: int | None = None) -> Stream:
@@ -145,7 +146,7 @@ def moved(step: Step, wanted: Entry, stored: Entry, size: int, sha256: str | Non
     is_object = wanted.kind == "object"
     return Moved(
         id=step.id,
-        facts=dump(wanted if wanted.key == step.entry.key else replace(wanted, key=step.entry.key)),
+        facts=dump(wanted if wanted.key == step.entry.key else altered(wanted, key=step.entry.key)),
         size=size if is_object else None,
         sha256=sha256 if is_object else None,
         losses=losses(wanted, stored),

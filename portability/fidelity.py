@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from connectors import Entry, Posix
-from connectors.entry import from_dict, to_dict
+from connectors.entry import altered, from_dict, to_dict
 
 Loss = tuple[str, str | None]
 """Attribute name, and the JSON Pointer into the receipt where its value is parked."""
@@ -32,7 +32,8 @@ def _losses(wanted: Entry, stored: Entry) -> Iterator[Loss]:
     if wanted.media_type is not None and stored.media_type != wanted.media_type:
         yield "media_type", "/media_type"
     for name in _TEXTS:
-        if not _holds(getattr(stored, name), getattr(wanted, name)):
+        texts = getattr(wanted, name)
+        if texts and not _holds(getattr(stored, name), texts):
             yield name, f"/{name}"
     if wanted.storage_class is not None and stored.storage_class != wanted.storage_class:
         yield "storage_class", "/storage_class"
@@ -100,7 +101,7 @@ def without(entry: Entry, lost: frozenset[str]) -> Entry:
             if "hardlink_to" in lost:
                 gone["hardlink_to"] = None
             changes["posix"] = replace(entry.posix, **gone)
-    return replace(entry, **changes)
+    return altered(entry, **changes)
 
 
 def parked(entry: Entry, lost: frozenset[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from connectors import Entry, Location
 from portability.fidelity import Loss
+from portability.light import light
 from portability.thing import entry_of
 from portability.throttle import Timetable
 
@@ -110,6 +111,7 @@ class Batch:
     work: Work = Work()
 
 
+@light
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
     """The thing passed through us and the destination acknowledged it."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socketserver
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,10 +18,12 @@ import pytest
 from places import a_job
 
 from connectors import ConnectorError, Location
+from portability.check import Checked, Difference
 from portability.errors import PlaceError
 from portability.job import Policy
 from portability.migrate import migrate
 from portability.pool import OwnWorkers
+from portability.tasks import Moved
 
 
 def here(_: object) -> int:
@@ -107,3 +111,28 @@ def test_a_place_that_refuses_is_asked_by_nobody_but_the_driver(tmp_path: Path) 
             migrate(job)
         server.shutdown()
     assert len(Refusing.callers) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Moved(
+            id=1,
+            facts="{}",
+            size=2,
+            sha256="ab",
+            losses=(("modified", "/modified"),),
+            attempts=1,
+            received_at="",
+            salt="",
+        ),
+        Checked(id=1, level="none", differences=(Difference(problem="size", expected="1", found="2", depth="read"),)),
+    ],
+)
+def test_an_answer_that_travelled_is_the_same_and_as_frozen(answer: Moved | Checked) -> None:
+    arrived = pickle.loads(pickle.dumps(answer))
+    assert arrived == answer
+    assert hash(arrived) == hash(answer)
+    assert replace(arrived, id=2) == replace(answer, id=2) != answer
+    with pytest.raises(FrozenInstanceError):
+        arrived.id = 2
