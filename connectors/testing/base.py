@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
@@ -150,8 +151,13 @@ def content(place: Any, entry: Entry, start: int = 0, stop: int | None = None) -
 
 def pattern(size: int, seed: int = 0) -> bytes:
     """Bytes that are different at every place and for every seed, and quick to make."""
-    block = b"".join((index * 2654435761 + seed * 40503 & 0xFFFFFFFF).to_bytes(4, "big") for index in range(4096))
+    block = _block(seed)
     return b"".join((n + seed).to_bytes(4, "big") + block for n in range(size // len(block) + 1))[:size]
+
+
+@functools.cache
+def _block(seed: int) -> bytes:
+    return b"".join((index * 2654435761 + seed * 40503 & 0xFFFFFFFF).to_bytes(4, "big") for index in range(4096))
 
 
 def check_bytes(found: bytes, expected: bytes) -> None:

@@ -14,7 +14,7 @@ import pytest
 from connectors.entry import Entry
 from connectors.errors import AlreadyExistsError, ChangedError, ConnectorError, InvalidKeyError, NotFoundError
 from connectors.location import Location
-from connectors.protocols import Eraser, Preparer
+from connectors.protocols import BulkDestination, Eraser, Preparer
 from connectors.streams import BytesStream
 from connectors.testing.base import Base, check_bytes, check_error, content, drain, keys, listed, pattern, poured
 
@@ -36,6 +36,12 @@ class Reading(Base):
 
     def test_01_more_objects_than_a_page_are_each_listed_once(self, place: Any, location: Location) -> None:
         wanted = [f"folder-{number % 7}/object-{number:05}" for number in range(self.many)]
+        if isinstance(place, BulkDestination):  # to store them is not what is tested here, and takes the longest
+            stored = dict(place.put_many(((Entry(key=key, size=0), b"") for key in wanted), 4))
+            assert all(entry is None or isinstance(entry, Entry) for entry in stored.values())
+            left = [wanted[number] for number, entry in stored.items() if entry is None]
+        else:
+            left = wanted
         mine = threading.local()
         opened = []
 
@@ -46,7 +52,7 @@ class Reading(Base):
             self.store(mine.place, key, b"")
 
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(put, wanted))
+            list(pool.map(put, left))
         for instance in opened:
             instance.close()
         assert keys(place) == sorted(wanted)
