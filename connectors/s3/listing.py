@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, repeat
 
 from connectors.entry import Entry, listed
 from connectors.errors import CorruptedError, UnsupportedError
@@ -23,13 +23,14 @@ def objects(fetch: Fetch, root: str, prefix: str, host: str, *, width: int = 1) 
     """
     started = False
     try:
-        for entry in _pages(fetch, "list_objects_v2", root, prefix, host, _after_v2, begin="StartAfter", width=width):
+        for entries in _pages(fetch, "list_objects_v2", root, prefix, host, _after_v2, begin="StartAfter", width=width):
             started = True
-            yield entry
+            yield from entries
     except UnsupportedError:
         if started:
             raise
-        yield from _pages(fetch, "list_objects", root, prefix, host, _after_v1)
+        for entries in _pages(fetch, "list_objects", root, prefix, host, _after_v1):
+            yield from entries
 
 
 def versions(fetch: Fetch, root: str, prefix: str, host: str, *, trusted: bool, width: int = 1) -> Iterator[Entry]:
@@ -38,9 +39,10 @@ def versions(fetch: Fetch, root: str, prefix: str, host: str, *, trusted: bool, 
     `trusted`: the host is known to list versions and markers in their common order.
     """
     arrange, begin = (None, "KeyMarker") if trusted else (in_true_order, "")
-    yield from _pages(
+    for entries in _pages(
         fetch, "list_object_versions", root, prefix, host, _after_version, arrange, begin=begin, width=width
-    )
+    ):
+        yield from entries
 
 
 def in_true_order(page: list[Entry]) -> list[Entry]:
@@ -69,8 +71,8 @@ def _pages(
     *,
     begin: str = "",
     width: int = 1,
-) -> Iterator[Entry]:
-    """`begin`: the parameter that says after which key to begin."""
+) -> Iterator[Iterator[Entry]]:
+    """The entries of page after page. `begin`: the parameter that says after which key to begin."""
     stretches = Stretches(
         lambda where: fetch(operation, Prefix=root + prefix, EncodingType="url", **where),
         after,
@@ -83,10 +85,10 @@ def _pages(
         if operation == "list_object_versions":
             _must_list_versions(page, host)
         entries = _entries(page, root, prefix, host)
-        for entry in arrange([*entries]) if arrange else entries:
-            # The empty object named like the root itself is how consoles show the folder that this place is.
-            if entry.key or entry.size:
-                yield entry
+        if arrange is not None:
+            entries = iter(arrange([*entries]))
+        # The empty object named like the root itself is how consoles show the folder that this place is.
+        yield (entry for entry in entries if entry.key or entry.size) if root else entries
 
 
 def _after_v2(page: Page) -> Where:
@@ -113,31 +115,42 @@ def _after_version(page: Page) -> Where:
 
 
 def _entries(page: Page, root: str, prefix: str, host: str) -> Iterator[Entry]:
+    """What a page's items are. Column by column, because a listing has millions of them, and not before all are sound."""
+    if not page.rows:
+        return iter(())
+    tags, texts, modified, etags, sizes, classes, versions, latest = zip(*page.rows, strict=True)
+    keys = page.keys(texts)
     within, skipped = root + prefix, len(root)
-    encoded = page.facts.get("EncodingType") == "url"
+    if within and not all(key.startswith(within) for key in keys):
+        raise CorruptedError("the host listed a key outside of the prefix that was asked for", host=host)
+    markers = [tag == "DeleteMarker" for tag in tags] if "DeleteMarker" in tags else None
+    sized = sizes if markers is None else [size for size, marker in zip(sizes, markers, strict=True) if not marker]
+    if not all(texts) or not all(map(str.isdecimal, sized)):
+        raise _incomplete(host, "no key, or no size")
+    numbers = iter([*map(int, sized)])
+    return map(
+        listed,
+        [key[skipped:] for key in keys] if skipped else keys,
+        numbers if markers is None else [None if marker else next(numbers) for marker in markers],
+        _moments(modified, host),
+        ({"etag": etag} if etag else {} for etag in etags),
+        _or_none(classes),
+        _or_none(versions),
+        (text in {"true", ""} for text in latest) if any(latest) else repeat(True),
+        repeat("object") if markers is None else ["delete_marker" if marker else "object" for marker in markers],
+    )
+
+
+def _or_none(column: Sequence[str]) -> Sequence[str | None]:
+    return column if all(column) else [text or None for text in column]
+
+
+def _moments(column: Sequence[str], host: str) -> Sequence[datetime | None]:
     try:
-        for tag, text, modified, etag, size, storage_class, version, latest in page.rows:
-            key = page.key(text) if encoded and ("%" in text or "+" in text) else text
-            if not key.startswith(within):
-                raise CorruptedError("the host listed a key outside of the prefix that was asked for", host=host)
-            marker = tag == "DeleteMarker"
-            when = datetime.fromisoformat(modified) if modified else None
-            if when is not None and when.tzinfo is None:
-                when = when.replace(tzinfo=UTC)
-            if not text or not (marker or size.isdecimal()):
-                raise _incomplete(host, "no key, or no size")
-            yield listed(
-                key[skipped:],
-                None if marker else int(size),
-                when,
-                {"etag": etag} if etag else {},
-                storage_class or None,
-                version or None,
-                latest in {"true", ""},
-                "delete_marker" if marker else "object",
-            )
+        moments = [datetime.fromisoformat(text) if text else None for text in column]
     except ValueError as error:
         raise _incomplete(host, repr(error)[:200]) from error
+    return [when.replace(tzinfo=UTC) if when and when.tzinfo is None else when for when in moments]
 
 
 def _incomplete(host: str, cause: str) -> CorruptedError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
@@ -17,11 +18,22 @@ _TEXTS = ("Key", "LastModified", "ETag", "Size", "StorageClass", "VersionId", "I
 _PLAIN = re.compile(rb"\s*<(?:\?xml(?![^>]*encoding\s*=\s*[\"'](?!utf-8[\"']))|[A-Za-z])", re.IGNORECASE)
 """How a page in UTF-8 begins."""
 _TAIL = 16 << 10
-_TAG = re.compile(r"<(/?)(\w+)>([^<&]*)")
+_TAG = re.compile(r"<(/?)(\w+)>([^<]*)")
 Row = tuple[str, ...]
 """An item: its element's name, then the texts of `_TEXTS`, "" for one that is not there."""
-_Shape = tuple[Callable[[str, int], re.Match[str] | None], tuple[int, ...]]
-"""What matches an item, and which groups of it make the row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """Items of the same elements in the same order."""
+
+    tag: str
+    pattern: re.Pattern[str]
+    """Of one item. Its groups: the texts in their order here, and last the empty one of what is not there."""
+    where: tuple[int, ...]
+    """Which group is which of `_TEXTS`, from 0."""
+    marks: int
+    """How often an item holds "<", which no text does."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,8 +45,16 @@ class Page:
     facts: dict[str, str] = field(default_factory=dict)
 
     def key(self, text: str) -> str:
-        # Not every host honours encoding-type; one that does says so.
-        return unquote_plus(text, errors="surrogateescape") if self.facts.get("EncodingType") == "url" else text
+        return self.keys([text])[0]
+
+    def keys(self, texts: Sequence[str]) -> Sequence[str]:
+        """What is meant. Not every host honours encoding-type; one that does says so."""
+        lines = "\n".join(texts)
+        if self.facts.get("EncodingType") != "url" or not ("%" in lines or "+" in lines):
+            return texts
+        # One call for a page is five times as fast, and the same where no key holds what stands between them.
+        whole = unquote_plus(lines, errors="surrogateescape").split("\n")
+        return whole if len(whole) == len(texts) else [unquote_plus(text, errors="surrogateescape") for text in texts]
 
 
 def read_page(data: bytes, host: str) -> Page:
@@ -75,72 +95,97 @@ def _parsed(data: bytes, host: str) -> Page:
 
 
 def _rows(data: bytes) -> list[Row] | None:
-    """Items that follow each other without a gap, each like one before it: at a third of a parser's cost. None: anything else."""
+    """Items that follow each other without a gap, each of a shape learned from one like it: at a sixth of a parser's cost.
+
+    None: anything else."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
         return None
     text = text.replace("&#34;", '"').replace("&quot;", '"')
-    if "\r" in text:  # which a parser turns into another character
+    if "\r" in text or "&" in text:  # which a parser turns into other characters
         return None
+    first = _learned(text, 0)
+    if first is None:
+        return None
+    rows = first.pattern.findall(text)
+    if not _fills(first, len(rows), text):
+        return _of_shapes(text, first)
+    columns = [*zip(*rows, strict=True)]
+    return [*zip(repeat(first.tag), *[columns[at] for at in first.where])]
+
+
+def _fills(shape: _Shape, count: int, text: str) -> bool:
+    """Whether so many items, found one after another, are the whole text: no mark lies outside of them, and no text between."""
+    return (
+        text.count("<") == count * shape.marks
+        and text.count(f"</{shape.tag}><{shape.tag}>") == count - 1
+        and text.startswith(f"<{shape.tag}>")
+        and text.endswith(f"</{shape.tag}>")
+    )
+
+
+def _of_shapes(text: str, first: _Shape) -> list[Row] | None:
+    """The items of a page on which there are several shapes: each begins where the one before it ends."""
     rows: list[Row] = []
-    shapes: list[_Shape] = []
-    at, end = 0, len(text)
-    matches, groups = _NOTHING
+    shapes = [first]
+    shape, at, end = first, 0, len(text)
     while at < end:
-        found = matches(text, at)
+        found = shape.pattern.match(text, at)
         if found is None:
-            known = next((shape for shape in shapes if shape[0](text, at)), None)
-            shape = known or _learned(text, at)
-            if shape is None or len(shapes) > _SHAPES or not shape[0](text, at):
+            known = next((one for one in shapes if one.pattern.match(text, at)), None) or _learned(text, at)
+            if known is None or len(shapes) > _SHAPES or not known.pattern.match(text, at):
                 return None
-            if known is None:
-                shapes.append(shape)
-            matches, groups = shape
+            if known not in shapes:
+                shapes.append(known)
+            shape = known
             continue
-        rows.append(found.group(*groups))
+        texts = found.groups()
+        rows.append((shape.tag, *[texts[at] for at in shape.where]))
         at = found.end()
     return rows
 
 
 _SHAPES = 8
 """Shapes of items on one page; with more a parser is no slower."""
-_NOTHING: _Shape = (re.compile(r"(?!)").match, ())
 
 
 def _learned(text: str, at: int) -> _Shape | None:
     """The shape of the item that begins here: elements in its order, of which some may hold others. None: it is no such thing."""
     shape: list[str] = []
     inside: list[str] = []
-    where: dict[str, int] = {}
-    count = 2
+    wanted: list[str] = []
     while tag := _TAG.match(text, at):
         ends, name, value = tag.groups()
         at = tag.end()
         if ends:
-            if not inside or inside.pop() != name:
+            if not inside or inside.pop() != name or (inside and value):
                 return None
             shape.append(f"</{name}>")
-            if not inside:
-                return re.compile("".join(shape)).match, (2, *[where.get(name, 1) for name in _TEXTS])
-            if value:
+            if inside:
+                continue
+            if not wanted:
                 return None
-        elif not inside:
-            if name not in _ITEMS or value:
+            where = tuple(wanted.index(one) if one in wanted else len(wanted) for one in _TEXTS)
+            return _Shape(tag=name, pattern=re.compile("".join(shape) + "()"), where=where, marks=len(shape))
+        empty = text.startswith("</", at)  # of elements; where there are some, there must be no text besides
+        if not inside:
+            if name not in _ITEMS or empty:
                 return None
-            inside.append(name)
-            shape.append(f"()<({name})>")  # the first group is what is not there
-        elif text.startswith("</", at):
-            inside.append(name)
-            shape.append(f"<{name}>([^<&]*)")
-            count += 1
-            if len(inside) == 2 and where.setdefault(name, count) != count:
+        elif len(inside) == 1 and name in _TEXTS:
+            if name in wanted or not empty:
                 return None
-        else:
-            if value:
-                return None
-            inside.append(name)
-            shape.append(f"<{name}>")
+            wanted.append(name)
+        if value and not empty:
+            return None
+        inside.append(name)
+        shape.append(
+            f"<{name}>"
+            if not empty
+            else f"<{name}>([^<]*)"
+            if len(inside) == 2 and name in _TEXTS
+            else f"<{name}>[^<]*"
+        )
     return None
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pickle
 from datetime import UTC, timedelta, timezone
+from urllib.parse import quote_plus, unquote_plus
 from xml.sax.saxutils import escape
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from connectors.entry import Entry, Posix, listed, to_dict, to_json
 from connectors.errors import CorruptedError, UnsupportedError
 from connectors.s3 import listing
-from connectors.s3.page import _parsed, _rows, read_page
+from connectors.s3.page import Page, _parsed, _rows, read_page
 
 texts = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufffe\uffff"), max_size=6)
 names = st.sampled_from(
@@ -68,6 +69,13 @@ def test_the_forms_that_hosts_write_need_no_parser():
     "odd",
     [
         "<Contents><Key>a</Key></Contents> <Contents><Key>b</Key></Contents>",
+        "<Contents><Key>a</Key></Contents>x<Contents><Key>b</Key></Contents>",
+        "<Contents><Key>a</Key></Contents><Other/><Contents><Key>b</Key></Contents>",
+        "<Contents><Key>a</Key></Contents><Contents>",
+        "<Contents><Key>a</Key></Contents> ",
+        "<Contents></Contents>",
+        "<Contents><Key>a</Key><Contents></Contents><Contents></Contents></Contents>x<Contents><Key>b</Key></Contents>",
+        "<Contents><Key>a</Key><Key><X>b</X></Key></Contents>",
         "<Contents><Key>a&amp;b</Key></Contents>",
         "<Contents><Key>a\rb</Key></Contents>",
         "<Contents><Key>a</Key><Key>b</Key></Contents>",
@@ -83,6 +91,16 @@ def test_the_forms_that_hosts_write_need_no_parser():
 )
 def test_any_other_form_is_left_to_the_parser(odd):
     assert _rows(odd.encode()) is None
+
+
+keys = st.text(st.sampled_from("ab/+%4 1é\n\udce9\u2028"), max_size=8)
+
+
+@given(st.lists(keys.map(lambda key: quote_plus(key, errors="surrogateescape")) | keys, max_size=5))
+def test_keys_of_a_page_mean_the_same_together_as_one_by_one(texts):
+    page = Page(facts={"EncodingType": "url"})
+    assert [*page.keys(texts)] == [unquote_plus(text, errors="surrogateescape") for text in texts]
+    assert [*Page().keys(texts)] == texts
 
 
 def test_much_after_the_last_item_is_read_too():
