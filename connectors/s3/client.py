@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ipaddress
 import os
 import re
@@ -44,6 +46,11 @@ OPTIONS = {
     "requester_pays": "true: agree to pay for a bucket whose owner does not",
     "allow_http": "true: allow http:// to another machine, where anyone on the way can read",
 }
+_SUMMED = (
+    *("PutBucketVersioning", "PutBucketLifecycleConfiguration", "PutBucketCors", "PutBucketTagging"),
+    *("PutBucketEncryption", "PutObjectLockConfiguration"),
+    *("PutObjectTagging", "PutObjectRetention", "PutObjectLegalHold"),
+)
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 Style = Literal["path", "virtual", "auto"]
 Checksums = Literal["when_required", "when_supported"]
@@ -222,6 +229,8 @@ def _client(wanted: Settings, checked_reads: bool, pid: int, environment: tuple[
     for operation in ("PutObject", "CreateMultipartUpload"):
         built.meta.events.register(f"before-parameter-build.s3.{operation}", _take_expires)
         built.meta.events.register(f"before-call.s3.{operation}", _send_expires)
+    for operation in _SUMMED if not wanted.aws else ():
+        built.meta.events.register(f"before-call.s3.{operation}", _add_md5)
     built.meta.events.register("before-send.s3.HeadObject", _show)  # type: ignore[arg-type]  # the stubs know no handler that answers
     return built
 
@@ -276,6 +285,13 @@ def _take_expires(params: dict[str, Any], context: dict[str, Any], **_: Any) -> 
 def _send_expires(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
     if "expires_text" in context:
         params["headers"]["Expires"] = context["expires_text"]
+
+
+def _add_md5(params: dict[str, Any], **_: Any) -> None:
+    # Many hosts refuse these requests without it; botocore has sent a CRC32 in its place since 1.36.
+    body = params["body"]
+    if isinstance(body, bytes):
+        params["headers"]["Content-MD5"] = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
 def _show(request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import datetime
+import hashlib
 import http.server
 import ipaddress
 import pickle
@@ -30,6 +31,7 @@ from connectors.errors import (
     UnsupportedError,
 )
 from connectors.location import Location
+from connectors.protocols import Setting
 from connectors.registry import connect
 from connectors.streams import BytesStream
 from connectors.testing.base import poured
@@ -428,3 +430,22 @@ def test_versions_that_a_host_lists_apart_from_markers_are_put_back_in_order():
     with Host(lambda *_: mixed) as fake:
         found = [(entry.key, entry.version) for entry in fake.place().list_versions()]
     assert found == [("a", "v4"), ("a", "m3"), ("a", "v1"), ("b", "v0")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("versioning", {"Status": "Enabled"}),
+        ("lifecycle", {"Rules": [{"ID": "a", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 9}}]}),
+        ("cors", {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}]}),
+        ("tags", {"TagSet": [{"Key": "service", "Value": "dossiers"}]}),
+        ("object_lock", {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled"}}),
+    ],
+)
+def test_a_setting_travels_with_the_md5_that_many_hosts_demand(name, value):
+    def host(method, path, query, headers, body):
+        given = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        return (200, {}, b"") if headers.get("Content-MD5") == given else error(400, "MissingContentMD5")
+
+    with Host(host) as fake:
+        fake.place().put_setting(Setting(name=name, value=value))
