@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from connectors import ConnectorError, LocationError
 from manifests.errors import ManifestError
 
 EXIT_CODES: Mapping[int, str] = {
@@ -70,6 +69,8 @@ class InterruptedRunError(PortabilityError):
 
 def exit_code(error: BaseException) -> int:
     """The exit code of an error that ends a command; 1 for one that nobody foresaw."""
+    from connectors import ConnectorError, LocationError  # late: who checks an archive needs no host
+
     match error:
         case PortabilityError():
             return error.exit_code

@@ -21,7 +21,6 @@ from manifests.manifest import Summary
 from manifests.verdict import Signature, Verdict, judge
 from portability.archive.verifier_bag import check_oxum, verify_foreign
 from portability.archive.verifier_findings import Finding, Findings
-from portability.archive.verifier_hashing import Workers
 from portability.archive.verifier_lists import SIGNATURE, Lists, is_there, read_small, unlisted_rule
 from portability.archive.verifier_manifest import (
     CHECKPOINT,
@@ -40,8 +39,8 @@ from portability.archive.verifier_manifest import (
 from portability.archive.verifier_match import Counts, Matcher
 from portability.archive.verifier_records import Statements, check_history, check_label, check_provenance
 from portability.archive.verifier_tree import LocalTree, Tree
+from portability.archive.verifier_workers import Workers
 from portability.errors import PlaceError, UsageError
-from portability.pool import stream as stream_results
 
 ENCRYPTED = f"{MANIFEST}.age"
 FINGERPRINT_TEXT = {
@@ -131,7 +130,7 @@ def verify_tree(
     # An archive that lost its evidence is a valid plain bag: whoever demands a signature does not want that.
     archive = mode == "archive" or (mode == "auto" and (signer is not None or _looks_like_archive(tree)))
     findings = Findings("archive" if archive else "bag", sink)
-    crew = Workers(tree, workers)
+    crew = Workers(workers, processes=isinstance(tree, LocalTree))
     try:
         if archive:
             return _Archive(tree, findings, crew, demands).verify()
@@ -206,16 +205,18 @@ class _Archive:
         if is_there(tree, "fetch.txt"):
             findings.add("V10", "an archive holds everything; nothing is ever fetched", "fetch.txt")
         scanning = self._start_scan()
-        matcher = Matcher(findings, self._workers, self._unlisted)
+        matcher = Matcher(tree, findings, self._workers, self._unlisted)
         matcher.run(tree.runs() if isinstance(tree, LocalTree) else tree.walk(), self._lists.listed(self._listed.add))
-        self._lists.check_merged()
+        self._lists.check_merged()  # here, and the signature, because the last files are still being hashed
+        signature = self._examine_signature()
+        matcher.finish()
         members = bagit.parse_bag_info(read_small(tree, bagit.BAG_INFO) or b"", findings.problem)
         check_oxum(members, matcher.counts, findings)
         summary = self._check_evidence(scanning.finish() if scanning else None)
         check_label(members, summary, findings)
         check_history(tree, findings)
         check_provenance(tree, findings)
-        signature = self._check_signature()
+        self._check_signature(signature)
         about = [archive.removeprefix("sha256:")] if (archive := _archive_id(tree)) else []
         self._statements.check(tree, [*about, *([summary.sha256] if summary else [])], findings)
         return self._result(matcher.counts, summary, signature)
@@ -279,13 +280,8 @@ class _Archive:
         """The digests in the lines are those of the plaintexts: with a key they are compared too."""
         work = partial(check_plaintexts, self._tree, decrypt)
         with self._open_manifest() as stream:
-            batches = sealed_batches(stream)
-            for _, found in stream_results(
-                self._workers.executor, work, lambda: next(batches, None), lambda: 2 * self._workers.count
-            ):
-                if isinstance(found, BaseException):
-                    raise found
-                for path, expected, digest in found:
+            for wrong in self._workers.each(work, sealed_batches(stream)):
+                for path, expected, digest in wrong:
                     self._findings.add(
                         "V15", "the plaintext is not what was exported", path, expected=expected, found=digest
                     )
@@ -312,15 +308,17 @@ class _Archive:
             return "is damaged"
         return "is a delta itself, or cannot be read" if result.summary is None or result.needs else None
 
-    def _check_signature(self) -> signing.Examined:
-        """V22."""
+    def _examine_signature(self) -> signing.Examined:
         armoured = read_small(self._tree, SIGNATURE)
-        signers = self._demands.signers
         try:
             with self._tree.open(bagit.TAG_LIST) as stream:
-                examined = signing.examine(armoured, stream, signing.ARCHIVE, signers)
+                return signing.examine(armoured, stream, signing.ARCHIVE, self._demands.signers)
         except OSError:
-            examined = signing.Examined(state=Signature.ABSENT, reason="there is no tag manifest to be signed")
+            return signing.Examined(state=Signature.ABSENT, reason="there is no tag manifest to be signed")
+
+    def _check_signature(self, examined: signing.Examined) -> None:
+        """V22."""
+        signers = self._demands.signers
         if examined.state is not Signature.VALID:
             harmless = signers is None and examined.state in {Signature.ABSENT, Signature.UNCHECKED}
             level = Severity.WARN if harmless else Severity.REJECT
@@ -329,7 +327,6 @@ class _Archive:
             self._findings.add(
                 "V22", examined.reason, SIGNATURE, level=level, expected=expected, found=examined.fingerprint or ""
             )
-        return examined
 
     def _result(self, counts: Counts, summary: Summary | None, signature: signing.Examined) -> VerifierResult:
         findings, demanded = self._findings, self._demands.signers is not None

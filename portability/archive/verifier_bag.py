@@ -10,11 +10,11 @@ import re
 from manifests import bagit
 from manifests.bagit import Severity
 from portability.archive.verifier_findings import Findings
-from portability.archive.verifier_hashing import Workers
 from portability.archive.verifier_lists import read_small
 from portability.archive.verifier_match import Counts, Matcher, in_runs
 from portability.archive.verifier_names import Folds, broken_name, merged
 from portability.archive.verifier_tree import FILE, Node, Tree
+from portability.archive.verifier_workers import Workers
 
 _LIST = re.compile(r"(tag)?manifest-[A-Za-z0-9]+\.txt")
 _FETCH = re.compile(r"(\S+)[ \t]+(\d+|-)[ \t]+(\S.*)", re.DOTALL)
@@ -39,8 +39,9 @@ def verify_foreign(tree: Tree, findings: Findings, workers: Workers) -> Counts:
             return "V12"
         return "V13" if tags and not _LIST.fullmatch(path) and path != "fetch.txt" else None
 
-    matcher = Matcher(findings, workers, unlisted)
+    matcher = Matcher(tree, findings, workers, unlisted)
     matcher.run(nodes, in_runs((path, *listed[path]) for path in sorted(listed)))
+    matcher.finish()
     counts = matcher.counts
     info = read_small(tree, bagit.BAG_INFO)
     if info is not None:

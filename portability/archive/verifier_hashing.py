@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import signal
-import sys
-import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import repeat, tee
+from operator import getitem
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from portability import forks
 from portability.archive.verifier_tree import (
     _BY_HANDLE,
+    FILE_FLAGS,
     LocalTree,
     NotAFileError,
     Tree,
@@ -25,6 +24,7 @@ from portability.archive.verifier_tree import (
     open_name,
     regular_size,
 )
+from portability.archive.verifier_workers import Task, Workers
 
 BATCH = 1000
 LARGE = 4 << 20
@@ -32,7 +32,8 @@ LARGE = 4 << 20
 
 _BUFFER = 1 << 18  # fits a core's cache
 _SMALL = 1 << 16
-Result = TypeVar("Result")
+_TOGETHER = 50
+"""Files of a folder that are open at once: some systems allow 256."""
 
 
 class Run(NamedTuple):
@@ -75,65 +76,103 @@ def hash_local(root: Path, batch: Batch) -> Hashed:
     """Hash a batch of a local folder; each folder in it is opened once."""
     if not _BY_HANDLE:
         return hash_tree(LocalTree(root), batch)
-    found = Hashed(payload=batch.payload)
     reader = _Reader(batch)
     for folder, names, digests in batch.runs:
         try:
             handle = open_folder(root, folder)
         except OSError as error:
             for name in names:
-                _refused(found, joined(folder, name), error)
+                _refused(reader.found, joined(folder, name), error)
             continue
         try:
-            for name, expected in zip(names, digests, strict=True):
-                try:
-                    digest, size = reader.read(handle, name)
-                except OSError as error:
-                    _refused(found, joined(folder, name), error)
-                    continue
-                if digest == expected:
-                    found.files += 1
-                    found.octets += size
-                elif digest:
-                    found.wrong.append((joined(folder, name), expected, digest))
-                else:
-                    found.large.append((joined(folder, name), expected))
+            for at in range(0, len(names), _TOGETHER):
+                reader.read(handle, folder, names[at : at + _TOGETHER], digests[at : at + _TOGETHER])
         finally:
             os.close(handle)
-    return found
+    return reader.found
 
 
 class _Reader:
-    """Reads files by name in an open folder: four calls to the system for a small one."""
+    """Reads files by name in an open folder: four calls to the system for a small one, and hardly a step of Python."""
 
     def __init__(self, batch: Batch) -> None:
+        self.found = Hashed(payload=batch.payload)
         self._batch = batch
-        self._only = getattr(hashlib, batch.algorithms[0]) if len(batch.algorithms) == 1 else None
         self._piece = bytearray(_SMALL)
-        self._pieces = [self._piece]
         self._view = memoryview(self._piece)
 
-    def read(self, folder: int, name: str) -> tuple[str, int]:
-        """Digests and size; no digest for a large file that is to be handed back."""
-        file = open_name(folder, name)
-        try:
+    def read(self, handle: int, folder: str, names: list[str], digests: list[str]) -> None:
+        """Files of an open folder, few enough to be open at once."""
+        found, sizes = self._small(handle, names)
+        if found == digests:
+            self.found.files += len(sizes)
+            self.found.octets += sum(sizes)
+            return
+        for name, expected, digest, size in zip(names, digests, found, sizes, strict=True):
+            path = joined(folder, name)
             try:
-                count = os.readv(file, self._pieces)
-                # As many bytes as the end is far: a regular file, read whole. FIFOs and sockets cannot seek, folders not be
-                # read, and the end of a device is at zero or beyond the piece. Asking `fstat` would take four times as long.
-                whole = 0 < count < _SMALL and os.lseek(file, 0, os.SEEK_END) == count
-            except OSError:
-                whole = False
-            if whole and self._only is not None:
-                return self._only(self._view[:count], usedforsecurity=False).hexdigest(), count
+                self._settle(path, expected, *((digest, size) if digest else self._one(handle, name)))
+            except OSError as error:
+                _refused(self.found, path, error)
+
+    def _small(self, handle: int, names: list[str]) -> tuple[list[str], list[int]]:
+        """Digests and sizes; no digest where a file must be looked at by itself."""
+        unknown = [""] * len(names), [0] * len(names)
+        if len(self._batch.algorithms) > 1 or not hasattr(os, "preadv"):
+            return unknown
+        files: list[int] = []
+        try:
+            files.extend(map(partial(os.open, flags=FILE_FLAGS, dir_fd=handle), names))
+            ends = list(map(os.lseek, files, repeat(0), repeat(os.SEEK_END)))
+            if min(ends) > 0 and max(ends) < _SMALL:
+                return self._digests(files, ends), ends
+            # What is large, and what is empty: perhaps a device.
+            small = [index for index, end in enumerate(ends) if 0 < end < _SMALL]
+            found = self._digests([files[index] for index in small], [ends[index] for index in small])
+        except OSError:
+            return unknown
+        finally:
+            deque(map(os.close, files), maxlen=0)
+        for index, digest in zip(small, found, strict=True):
+            unknown[0][index] = digest
+        return unknown[0], ends
+
+    def _digests(self, files: list[int], ends: list[int]) -> list[str]:
+        # As many bytes as the end is far: a regular file, read whole. FIFOs and sockets cannot seek, folders not be read, and
+        # the end of a device is at zero or beyond the piece. Asking `fstat` would take four times as long.
+        counts, sizes = tee(map(os.preadv, files, repeat([self._piece]), repeat(0)))
+        pieces = map(getitem, repeat(self._view), map(slice, counts))  # each is hashed before the next one is read
+        found = [hasher.hexdigest() for hasher in map(_constructor(self._batch.algorithms[0]), pieces)]
+        told = list(sizes)
+        return found if told == ends else [digest if told[at] == ends[at] else "" for at, digest in enumerate(found)]
+
+    def _one(self, handle: int, name: str) -> tuple[str, int]:
+        """Digests and size; no digest for a large file that is to be handed back."""
+        file = open_name(handle, name)
+        try:
             if regular_size(file) >= LARGE and not self._batch.whole:
                 return "", 0
-            os.lseek(file, 0, os.SEEK_SET)
             buffer = bytearray(_BUFFER)
             buffers = [buffer]
             return _long(self._batch.algorithms, lambda: os.readv(file, buffers), memoryview(buffer))
         finally:
             os.close(file)
+
+    def _settle(self, path: str, expected: str, digest: str, size: int) -> None:
+        found = self.found
+        if digest == expected:
+            found.files += 1
+            found.octets += size
+        elif digest:
+            found.wrong.append((path, expected, digest))
+        else:
+            found.large.append((path, expected))
+
+
+def _constructor(algorithm: str) -> Callable[[Any], Any]:
+    if algorithm == "sha256":  # a call without the name of an option is shorter, and nobody forbids this one
+        return hashlib.sha256
+    return partial(hashlib.new, algorithm, usedforsecurity=False)
 
 
 def hash_tree(tree: Tree, batch: Batch) -> Hashed:
@@ -178,57 +217,15 @@ def _refused(found: Hashed, path: str, error: OSError) -> None:
         found.unreadable.append((path, error.strerror or type(error).__name__))
 
 
-class Workers:
-    """Runs work on all cores, or here and now while there is little of it. For local folders: processes, as opening ten
-    thousand files a second is Python's own work; for other trees: threads, as they mostly wait."""
-
-    def __init__(self, tree: Tree, count: int | None) -> None:
-        self._tree = tree
-        self._local = isinstance(tree, LocalTree)
-        self.count = count or os.cpu_count() or 1
-        self._executor: Executor | None = None
-        self.meanwhile: Callable[[], object] = lambda: None
-        """Called now and then while batches are made: other work that goes to the same processes."""
-
-    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Start this elsewhere."""
-        return self.executor.submit(work, *arguments)
-
-    @property
-    def executor(self) -> Executor:
-        """Where work runs; it starts when it is first asked for."""
-        if self._executor is None:
-            self._executor = _processes(self.count) if self._local else ThreadPoolExecutor(max(self.count, 8))
-        return self._executor
-
-    def hash(self, batch: Batch) -> Future[Hashed]:
-        """Hash a batch elsewhere."""
-        return self.submit(*self._work(batch))
-
-    def hash_here(self, batch: Batch) -> Hashed:
-        """Hash a batch in this thread."""
-        work, *arguments = self._work(batch)
-        hashed: Hashed = work(*arguments)
-        return hashed
-
-    def _work(self, batch: Batch) -> tuple[Any, ...]:
-        if isinstance(self._tree, LocalTree):
-            return hash_local, self._tree.folder, batch
-        return hash_tree, self._tree, batch
-
-    def close(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
-
-
 class Hashing:
     """Gathers files into batches and settles what comes back, with a bounded number of batches under way."""
 
-    def __init__(self, workers: Workers, settle: Callable[[Hashed], None]) -> None:
+    def __init__(self, tree: Tree, workers: Workers, settle: Callable[[Hashed], None]) -> None:
+        self._work = partial(hash_local, tree.folder) if isinstance(tree, LocalTree) else partial(hash_tree, tree)
         self._workers = workers
         self._settle = settle
         self._gathered: dict[tuple[tuple[str, ...], bool], tuple[list[Run], int]] = {}
-        self._under_way: dict[Future[Hashed], Batch] = {}
+        self._under_way: dict[Task[Hashed], Batch] = {}
 
     def add(self, path: str, algorithms: tuple[str, ...], digests: str, payload: bool) -> None:
         """One file."""
@@ -255,26 +252,29 @@ class Hashing:
                 self._gathered.pop(kind, None)
                 self._submit(Batch(algorithms=algorithms, payload=payload, runs=runs))
 
-    def finish(self) -> None:
-        """Hash what is left and wait for everything."""
+    def flush(self) -> None:
+        """Hash what is left."""
         for (algorithms, payload), (runs, _) in self._gathered.items():
             self._submit(Batch(algorithms=algorithms, payload=payload, runs=runs), last=True)
         self._gathered = {}
+
+    def finish(self) -> None:
+        """Wait for everything."""
         while self._under_way:
             self._settle_some()
 
     def _submit(self, batch: Batch, *, last: bool = False) -> None:
         if last and not self._under_way:  # few files altogether: no process starts for them
-            self._settled(self._workers.hash_here(batch), batch)
+            self._settled(self._work(batch), batch)
             return
         self._workers.meanwhile()
         while len(self._under_way) > 3 * self._workers.count:
             self._settle_some()
-        self._under_way[self._workers.hash(batch)] = batch
+        self._under_way[self._workers.submit(self._work, batch)] = batch
 
     def _settle_some(self) -> None:
-        for future in wait(self._under_way, return_when=FIRST_COMPLETED).done:
-            self._settled(future.result(), self._under_way.pop(future))
+        for task in self._workers.wait(self._under_way):
+            self._settled(task.result(), self._under_way.pop(task))
 
     def _settled(self, hashed: Hashed, batch: Batch) -> None:
         self._settle(hashed)
@@ -283,30 +283,6 @@ class Hashing:
             runs = [Run(folder, [name], [digests])]
             alone = Batch(algorithms=batch.algorithms, payload=batch.payload, runs=runs, whole=True)
             if len(hashed.large) == 1 and not self._under_way:
-                self._settle(self._workers.hash_here(alone))
+                self._settle(self._work(alone))
             else:
-                self._under_way[self._workers.hash(alone)] = alone
-
-
-def _processes(count: int) -> Executor:
-    # A fork is ten times faster than any other start, and safe while no other thread holds a lock.
-    if sys.platform == "linux" and threading.active_count() == 1:
-        method = "fork"
-    else:
-        method = "forkserver" if forks.offered() else "spawn"
-    if method == "forkserver":
-        forks.start([__name__])
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context(method), initializer=_begin)
-
-
-def _begin() -> None:
-    # Ctrl-C reaches the whole terminal: the driver decides. A killed driver cannot tell its workers: they watch it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
+                self._under_way[self._workers.submit(self._work, alone)] = alone

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import sys
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
@@ -21,8 +19,8 @@ from manifests.slices import Slices, read_slice
 from manifests.tally import Slice
 from manifests.tree import Checkpoint
 from portability.archive.verifier_findings import Findings
-from portability.archive.verifier_hashing import Workers
 from portability.archive.verifier_tree import Tree
+from portability.archive.verifier_workers import Task, Workers
 
 MANIFEST, CHECKPOINT = "metadata/manifest.jsonl", "metadata/checkpoint.txt"
 _CRATE = b"  data/ro-crate-metadata.json"
@@ -41,7 +39,7 @@ class Marks:
     """
 
     def __init__(self) -> None:
-        self._secret = b"" if _HASH_IS_STRONG and _HASH_IS_KEYED else secrets.token_hex(8).encode()
+        self._secret = b"" if _HASH_IS_STRONG and _HASH_IS_KEYED else os.urandom(8).hex().encode()
 
     def of(self, lines: bytes) -> array[int]:
         """The mark of each of these lines."""
@@ -85,7 +83,7 @@ class Scanning:
         self._marks, self._workers = marks, workers
         self._encrypted, self._beside = encrypted, beside
         self._found = Scan()
-        self._under_way: deque[Future[Slice]] = deque()
+        self._under_way: deque[Task[Slice]] = deque()
         self._stream = stream
         self._slices: Slices | None = None
         self._left: Iterator[tuple[bytes, int]] = iter(())
@@ -106,8 +104,6 @@ class Scanning:
         """What the whole manifest says."""
         if self._found.error is None:
             self._guarded(self._finish)
-        for future in self._under_way:
-            future.cancel()
         self._stream.close()
         return self._found
 

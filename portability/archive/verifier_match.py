@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from manifests.bagit import Severity
 from portability.archive.verifier_findings import Findings
-from portability.archive.verifier_hashing import Hashed, Hashing, Run, Workers
+from portability.archive.verifier_hashing import Hashed, Hashing, Run
 from portability.archive.verifier_names import Strays, is_litter
-from portability.archive.verifier_tree import FILE, LINK, SPECIAL, Leaves, Node, joined
+from portability.archive.verifier_tree import FILE, LINK, SPECIAL, Leaves, Node, Tree, joined
+from portability.archive.verifier_workers import Workers
 
 _ODD = {LINK: "a link", SPECIAL: "a device, FIFO or socket"}
 
@@ -87,15 +88,15 @@ class Counts:
 class Matcher:
     """Compares lists with a tree, has every listed file hashed, and reports what differs."""
 
-    def __init__(self, findings: Findings, workers: Workers, unlisted: Callable[[str], str | None]) -> None:
+    def __init__(self, tree: Tree, findings: Findings, workers: Workers, unlisted: Callable[[str], str | None]) -> None:
         self.counts = Counts()
         self._findings = findings
-        self._hashing = Hashing(workers, self._settle)
+        self._hashing = Hashing(tree, workers, self._settle)
         self._unlisted = unlisted
         self._strays = Strays()
 
     def run(self, nodes: Iterable[Node | Leaves], listed: Iterator[Listed]) -> None:
-        """Both in path order. Code points and UTF-8 bytes sort alike."""
+        """Both in path order. Code points and UTF-8 bytes sort alike. The last files may still be being hashed."""
         ahead = _Ahead(listed)
         for found in nodes:
             if isinstance(found, Leaves):
@@ -107,8 +108,12 @@ class Matcher:
         while ahead.path is not None:
             self._missing(ahead)
         self._match_strays()
-        self._hashing.finish()
         self._strays.close()
+        self._hashing.flush()
+
+    def finish(self) -> None:
+        """Wait until everything is hashed."""
+        self._hashing.finish()
 
     def _together(self, found: Leaves, ahead: _Ahead) -> int:
         """Pass the files of a folder that are listed just like that; how many there were."""

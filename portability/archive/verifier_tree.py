@@ -16,7 +16,9 @@ FILE, LINK, SPECIAL, UNREADABLE = "file", "link", "special", "unreadable"
 # folder for a link meanwhile gains nothing.
 _BY_HANDLE = os.open in os.supports_dir_fd and os.scandir in os.supports_fd and hasattr(os, "O_NOFOLLOW")
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_FILE = _READ | getattr(os, "O_NONBLOCK", 0)  # a FIFO that took a file's place must not make us wait for its writer
+FILE_FLAGS = _READ | getattr(
+    os, "O_NONBLOCK", 0
+)  # a FIFO that took a file's place must not make us wait for its writer
 _FOLDER = _READ | getattr(os, "O_DIRECTORY", 0)
 _LINKS = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})  # what systems say of a link (FreeBSD: EMLINK)
 _NO_FILE = _LINKS | {errno.ENXIO}  # the last one: a socket
@@ -176,7 +178,7 @@ def open_file(folder: int, name: str) -> tuple[int, int]:
 def open_name(folder: int, name: str) -> int:
     """A handle on what has this name in a folder: no link and no socket, but perhaps a device, a FIFO or a folder."""
     try:
-        return os.open(name, _FILE, dir_fd=folder)
+        return os.open(name, FILE_FLAGS, dir_fd=folder)
     except OSError as error:
         if error.errno in _NO_FILE:
             raise NotAFileError(error.errno, "a link or a special file stands there") from error
@@ -201,7 +203,7 @@ def _open_by_path(root: Path, path: str) -> int:
             raise NotAFileError(errno.ELOOP, "a link stands there")
     if not stat.S_ISREG(seen.st_mode):
         raise NotAFileError(errno.EINVAL, "a special file stands there")
-    handle = os.open(place, _FILE)
+    handle = os.open(place, FILE_FLAGS)
     opened = os.fstat(handle)
     if (opened.st_dev, opened.st_ino) != (seen.st_dev, seen.st_ino):
         os.close(handle)

@@ -1,0 +1,147 @@
+"""The verifier's workers: every answer arrives, whatever its size, and nobody waits for the dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import archives
+import pytest
+
+from manifests.errors import FormatError
+from portability.archive.verifier import verify_bag
+from portability.archive.verifier_workers import Workers
+from portability.errors import PlaceError
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere the workers are those of the standard library"
+)
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    made = Workers(2, processes=True)
+    yield made
+    made.close()
+
+
+def _echo(data: bytes) -> bytes:
+    return data
+
+
+def _refuse(text: str) -> None:
+    raise FormatError(text, line=7, rule="3.1")
+
+
+def test_tasks_and_answers_larger_than_any_pipe_pass_each_other(workers: Workers) -> None:
+    pieces = [bytes([number]) * (3 << 20) for number in range(12)]
+    tasks = [workers.submit(_echo, piece) for piece in pieces]
+    assert [task.result() for task in tasks] == pieces
+
+
+def test_answers_of_many_items_keep_their_order(workers: Workers) -> None:
+    assert list(workers.each(_echo, (b"%d" % number for number in range(100)))) == [b"%d" % n for n in range(100)]
+
+
+def test_tasks_are_told_as_soon_as_one_is_done(workers: Workers) -> None:
+    left = {workers.submit(_echo, b"%d" % number) for number in range(20)}
+    while left:
+        done = workers.wait(left)
+        assert done
+        assert all(task.done() for task in done)
+        left -= set(done)
+
+
+def test_what_a_task_raises_is_raised_here(workers: Workers) -> None:
+    with pytest.raises(FormatError) as caught:
+        workers.submit(_refuse, "not so").result()
+    assert (caught.value.message, caught.value.line) == ("not so", 7)
+    assert workers.submit(_echo, b"still there").result() == b"still there"
+
+
+def test_a_killed_worker_is_a_sentence_and_no_wait_without_end(workers: Workers) -> None:
+    victim = workers.submit(os.getpid).result()
+    os.kill(victim, signal.SIGKILL)
+    with pytest.raises(PlaceError) as caught:
+        list(workers.each(_echo, [bytes(1000)] * 100))
+    assert "--workers 1" in caught.value.hint
+
+
+def test_workers_that_still_work_are_not_waited_for() -> None:
+    workers = Workers(1, processes=True)
+    workers.submit(time.sleep, 60)
+    began = time.monotonic()
+    workers.close()
+    assert time.monotonic() - began < 30
+
+
+_DRIVER = """
+import os, time
+from portability.archive.verifier_workers import Workers
+workers = Workers(2, processes=True)
+busy = [workers.submit(time.sleep, 60) for _ in range(2)]
+print(os.getpid(), *(worker.process for worker in workers._crew._workers), flush=True)
+os.read(0, 1)
+"""
+
+
+def test_workers_end_with_a_driver_that_was_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", _DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
+        assert driver.stdout is not None
+        _, *workers = map(int, driver.stdout.readline().split())
+        assert len(workers) == 2
+        driver.kill()
+        driver.wait(timeout=30)
+    deadline = time.monotonic() + 30
+    while any(_runs(worker) for worker in workers):
+        assert time.monotonic() < deadline, "they go on without their driver"
+        time.sleep(0.01)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("alteration", [None, "payload changed"])
+def test_beside_another_thread_nothing_is_forked_and_the_verdict_is_the_same(
+    tmp_path: Path, alteration: str | None
+) -> None:
+    folder = archives.build(tmp_path / "archive", {f"{number:05}": b"%d" % number for number in range(2500)})
+    if alteration:
+        (folder / "data/files/00007").write_bytes(b"8")
+    alone = verify_bag(folder, workers=2)
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    try:
+        beside = verify_bag(folder, workers=2)
+    finally:
+        stop.set()
+        other.join()
+    assert (alone.exit_code, alone.counts, alone.totals) == (beside.exit_code, beside.counts, beside.totals)
+    assert alone.exit_code == (4 if alteration else 0)
+
+
+def test_large_empty_and_small_files_of_one_folder_are_all_hashed(tmp_path: Path) -> None:
+    sizes = [0, 1, (1 << 16) - 1, 1 << 16, (1 << 16) + 1, 300_000, 5 << 20]
+    contents = {f"{number:04}": b"x" * sizes[number % len(sizes)] for number in range(60)}
+    folder = archives.build(tmp_path / "archive", contents)
+    whole = verify_bag(folder, workers=2)
+    assert (whole.exit_code, whole.counts.payload_bytes) == (0, sum(map(len, contents.values())))
+    spoiled = [f"data/files/{number:04}" for number in range(13)]
+    for path in spoiled:
+        data = (folder / path).read_bytes()
+        (folder / path).write_bytes(data[:-1] + b"y" if data else b"y")
+    result = verify_bag(folder, workers=2)
+    assert result.exit_code == 4
+    assert sorted(finding.path for finding in result.findings if finding.rule == "V15") == spoiled
+    assert result.counts.payload_intact == whole.counts.payload_intact - len(spoiled)
