@@ -165,9 +165,7 @@ _plain_values = attrgetter(*_PLAIN)
 
 
 def to_json(entry: Entry) -> str:
-    """`json.dumps(to_dict(entry))`, to the letter, at a fifth of the cost; what only folders know goes the slow way."""
-    if entry.posix is not None or entry.locator is not None:
-        return json.dumps(to_dict(entry))
+    """`json.dumps(to_dict(entry))`, to the letter, at a fifth of the cost."""
     text = [f'{{"key": {_quoted(entry.key)}']
     if entry.size is not None:
         text.append(f'"size": {entry.size}')
@@ -184,6 +182,8 @@ def to_json(entry: Entry) -> str:
         text.append(f'"storage_class": {_quoted(entry.storage_class)}')
     if entry.host:
         text.append(f'"host": {_values_text(entry.host)}')
+    if entry.locator is not None:
+        text.append(f'"locator": {_quoted(entry.locator)}')
     if entry.modified is not None:
         modified = entry.modified if entry.modified.tzinfo is UTC else entry.modified.astimezone(UTC)
         text.append(f'"modified": "{modified.isoformat()}"')
@@ -191,7 +191,29 @@ def to_json(entry: Entry) -> str:
         text.append('"latest": false')
     if entry.kind != "object":
         text.append(f'"kind": {_quoted(entry.kind)}')
+    if entry.posix is not None:
+        text.append(f'"posix": {_posix_text(entry.posix)}')
     return ", ".join(text) + "}"
+
+
+def _posix_text(posix: Posix) -> str:
+    text = []
+    for name, number in (("mode", posix.mode), ("uid", posix.uid), ("gid", posix.gid)):
+        if number is not None:
+            text.append(f'"{name}": {number}')
+    for name, value in (("user", posix.user), ("group", posix.group)):
+        if value is not None:
+            text.append(f'"{name}": {_quoted(value)}')
+    if posix.mtime_ns is not None:
+        text.append(f'"mtime_ns": {posix.mtime_ns}')
+    if posix.xattrs:
+        text.append(f'"xattrs": {json.dumps(_posix_to_dict(posix)["xattrs"])}')
+    for name, value in (("target", posix.target), ("hardlink_to", posix.hardlink_to)):
+        if value is not None:
+            text.append(f'"{name}": {_quoted(value)}')
+    if posix.sparse:
+        text.append('"sparse": true')
+    return f"{{{', '.join(text)}}}"
 
 
 def _values_text(value: Any) -> str:

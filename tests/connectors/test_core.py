@@ -237,10 +237,13 @@ POSIX = st.builds(
     Posix,
     mode=st.none() | st.integers(0, 0o7777),
     uid=st.none() | st.integers(0, 2**32),
+    gid=st.none() | st.integers(0, 2**32),
     user=st.none() | st.text(max_size=5),
+    group=st.none() | st.text(max_size=5),
     mtime_ns=st.none() | st.integers(-(2**62), 2**62),
     xattrs=st.dictionaries(st.text(max_size=5), st.binary(max_size=5), max_size=2),
     target=st.none() | ODD_TEXT,
+    hardlink_to=st.none() | ODD_TEXT,
     sparse=st.booleans(),
 )
 ENTRIES = st.builds(
@@ -259,6 +262,7 @@ ENTRIES = st.builds(
     storage_class=st.none() | st.text(),
     host=st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | st.lists(st.integers()), max_size=2),
     posix=st.none() | POSIX,
+    locator=st.none() | ODD_TEXT,
 )
 
 
