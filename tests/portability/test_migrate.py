@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,10 +95,28 @@ def test_names_that_a_host_may_merge_are_proven_only_if_both_are_there(place: Pl
     assert whole or any("jumeau" in finding.key for finding in outcome.findings)
 
 
-@pytest.fixture
-def moved(place: Place, tmp_path: Path) -> Job:
-    job = a_job(place("s3", filled=True), place("sftp"), tmp_path / "evidence")
+@pytest.fixture(scope="module")
+def migration(
+    moto: servers.S3Server, sshd: servers.SftpServer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Job, dict[Path, Path]]:
+    """A migration that was proven, and copies of the folders that it left."""
+    source, destination, folder = moto.place(versioned=True), sshd.place(), tmp_path_factory.mktemp("migration")
+    fill(source, small_practice())
+    job = a_job(source, destination, folder / "evidence")
     assert migrate(job).proven
+    kept = {sshd.on_disk(destination): folder / "data", job.evidence: folder / "kept"}
+    for place, copy in kept.items():
+        shutil.copytree(place, copy, symlinks=True)
+    return job, kept
+
+
+@pytest.fixture
+def moved(migration: tuple[Job, dict[Path, Path]]) -> Job:
+    """The same migration for each test, with its destination and its evidence as they were at its end."""
+    job, kept = migration
+    for place, copy in kept.items():
+        shutil.rmtree(place)
+        shutil.copytree(copy, place, symlinks=True)
     return job
 
 
@@ -207,7 +226,9 @@ def test_the_same_migration_run_again_brings_back_what_went_missing(moved: Job) 
     assert content(moved.destination)[key] == data
 
 
-def test_what_was_altered_at_the_destination_is_never_put_over(moved: Job) -> None:
+def test_what_was_altered_at_the_destination_is_never_put_over(place: Place, tmp_path: Path) -> None:
+    moved = a_job(place("s3", filled=True), place("sftp"), tmp_path / "evidence")  # its own: the source changes too
+    assert migrate(moved).proven
     key, *_ = (key for key in sorted(content(moved.destination)) if key.startswith("patients/"))
     data = content(moved.destination)[key]
     put(moved.destination, key, b"edited at the new host", replace=True)
