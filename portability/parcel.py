@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pickle
 import uuid
@@ -16,10 +17,13 @@ import portability
 from connectors import ConnectorError, Location, NotFoundError, connect
 from connectors.credentials import resolve
 from connectors.keys import PARTIAL_FOLDER
+from connectors.registry import names as known
 from portability.errors import PlaceError
 
 _FILES = ("ca", "known_hosts", "archive-identity")
 """Options of places that name a file."""
+_WORK = ("portability.move", "portability.check")
+"""By name, because this module is also the driver's, which has no use for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,13 @@ class Parcel:
 
     def __repr__(self) -> str:
         return f"Parcel({len(self.content)} bytes)"
+
+
+def dask_setup(worker: object) -> None:
+    """What `dask worker --preload portability.parcel` calls: load what batches will need, before there is one."""
+    for name in (*_WORK, *{told.partition(":")[0] for told in known().values()}):
+        with contextlib.suppress(ImportError):  # an extra that is not installed: whoever names such a host hears of it
+            importlib.import_module(name)
 
 
 _fit_for: set[bytes] = set()

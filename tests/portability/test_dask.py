@@ -51,7 +51,15 @@ class Cluster:
 
     def worker(self) -> subprocess.Popen[bytes]:
         """One more, which has joined when this returns."""
-        more = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self._folder))
+        more = (
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--local-directory",
+            str(self._folder),
+            "--preload",
+            "portability.parcel",
+        )
         return self._start("worker", self._address, *more, says=r"(Registered) to:")[0]
 
     def end_workers(self) -> None:
@@ -215,6 +223,13 @@ def test_a_folder_that_a_worker_does_not_share_is_named(cluster: Cluster, tmp_pa
         pytest.raises(PlaceError, match="mount one shared folder under the same path"),
     ):
         examine(client, wanted)
+
+
+def test_a_worker_that_was_started_as_advised_has_all_loaded_before_its_first_batch(cluster: Cluster) -> None:
+    cluster.worker()
+    with connected(Scheduler.parse(cluster.engine)) as client:
+        (loaded,) = client.run(lambda: set(sys.modules)).values()
+    assert loaded >= {"portability.move", "portability.check", "connectors.s3.connector", "connectors.sftp.connector"}
 
 
 def test_folders_are_known_by_what_is_in_them_or_by_a_mark(practice: Path, tmp_path: Path) -> None:
