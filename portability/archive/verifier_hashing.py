@@ -275,6 +275,7 @@ class Hashing:
     def _settle_some(self) -> None:
         for task in self._workers.wait(self._under_way):
             self._settled(task.result(), self._under_way.pop(task))
+        self._workers.meanwhile()
 
     def _settled(self, hashed: Hashed, batch: Batch) -> None:
         self._settle(hashed)
@@ -285,4 +286,4 @@ class Hashing:
             if len(hashed.large) == 1 and not self._under_way:
                 self._settle(self._work(alone))
             else:
-                self._under_way[self._workers.submit(self._work, alone)] = alone
+                self._under_way[self._workers.submit(self._work, alone, alone=True)] = alone

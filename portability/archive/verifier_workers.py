@@ -44,12 +44,12 @@ class Workers:
         self.meanwhile: Callable[[], object] = lambda: None
         """Called now and then while work is made: other work that goes to the same workers."""
 
-    def submit(self, work: Callable[..., Result], *arguments: Any) -> Task[Result]:
-        """Start this elsewhere; nobody else is started before this is asked for first."""
+    def submit(self, work: Callable[..., Result], *arguments: Any, alone: bool = False) -> Task[Result]:
+        """Start this elsewhere. `alone`: it may take long, so that nothing else is to wait behind it for its worker."""
         if self._crew is None:
             forks = self._processes and sys.platform == "linux" and threading.active_count() == 1
             self._crew = _Forked(self.count) if forks else _Executed(self.count, processes=self._processes)
-        return self._crew.submit(work, *arguments)
+        return self._crew.submit(work, *arguments, alone=alone)
 
     def wait(self, tasks: Iterable[Task[Result]]) -> Sequence[Task[Result]]:
         """Those of these tasks that are done, as soon as one is."""
@@ -79,7 +79,8 @@ class _Executed:
 
         self._executor: Executor = _pool(count) if processes else ThreadPoolExecutor(max(count, 8))
 
-    def submit(self, work: Callable[..., Result], *arguments: Any) -> Task[Result]:
+    def submit(self, work: Callable[..., Result], *arguments: Any, alone: bool) -> Task[Result]:
+        del alone  # here everything waits for whoever is free first
         return self._executor.submit(work, *arguments)
 
     def wait(self, tasks: Iterable[Any]) -> Sequence[Any]:
@@ -121,9 +122,10 @@ def _end_after(wait: Callable[[], object]) -> NoReturn:
 class _Given:
     """A task of a forked worker."""
 
-    def __init__(self, crew: _Forked, work: tuple[Any, ...]) -> None:
+    def __init__(self, crew: _Forked, work: tuple[Any, ...], *, alone: bool) -> None:
         self._crew = crew
         self.work = work
+        self.alone = alone
         self.finished = False
         self.answer: tuple[bool, Any] = False, None
 
@@ -148,6 +150,12 @@ class _Worker:
         self.process, self.given, self.told = process, given, told
         self.held: deque[_Given] = deque()
         self.unsent = memoryview(b"")
+
+    def room(self, task: _Given) -> int:
+        """How many more tasks it might hold, if it may hold this one."""
+        if self.held and (task.alone or self.held[-1].alone):
+            return 0
+        return _AHEAD - len(self.held)
 
     def take(self, task: _Given) -> None:
         self.held.append(task)
@@ -202,8 +210,8 @@ class _Forked:
             self._workers.append(self._fork())
         os.close(self._life)
 
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> Task[Any]:
-        task = _Given(self, (work, arguments))
+    def submit(self, work: Callable[..., Any], *arguments: Any, alone: bool) -> Task[Any]:
+        task = _Given(self, (work, arguments), alone=alone)
         self._waiting.append(task)
         self.turn(wait=False)
         return task
@@ -218,8 +226,8 @@ class _Forked:
         import select  # here, because its `poll` is not for every system
 
         looked = select.poll()
+        self._give()
         for worker in self._workers:
-            self._give(worker)
             if worker.held:
                 looked.register(worker.told, select.POLLIN)
             if worker.unsent:
@@ -228,15 +236,20 @@ class _Forked:
         for worker in self._workers:
             if worker.told in ready:
                 worker.hear()
-                self._give(worker)
             elif worker.given in ready:
                 worker.send()
+        self._give()
 
-    def _give(self, worker: _Worker) -> None:
-        while self._waiting and len(worker.held) < _AHEAD:
-            worker.take(self._waiting.popleft())
-        if worker.unsent:
-            worker.send()
+    def _give(self) -> None:
+        while self._waiting:
+            task = self._waiting[0]
+            freest = max(self._workers, key=lambda worker: worker.room(task))
+            if not freest.room(task):
+                break
+            freest.take(self._waiting.popleft())
+        for worker in self._workers:
+            if worker.unsent:
+                worker.send()
 
     def close(self) -> None:
         os.close(self._alive)

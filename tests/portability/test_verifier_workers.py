@@ -58,6 +58,14 @@ def test_tasks_are_told_as_soon_as_one_is_done(workers: Workers) -> None:
         left -= set(done)
 
 
+def test_nothing_waits_behind_a_task_that_may_take_long(workers: Workers) -> None:
+    long = workers.submit(time.sleep, 60, alone=True)
+    assert workers.submit(_echo, b"long too", alone=True).result() == b"long too"
+    short = [workers.submit(_echo, b"%d" % number) for number in range(20)]
+    assert [task.result() for task in short] == [b"%d" % number for number in range(20)]
+    assert not long.done()
+
+
 def test_what_a_task_raises_is_raised_here(workers: Workers) -> None:
     with pytest.raises(FormatError) as caught:
         workers.submit(_refuse, "not so").result()
