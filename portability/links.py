@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -46,10 +47,11 @@ def in_sequence(location: Location) -> Any:
 
 
 def ready(places: tuple[Location, ...]) -> None:
-    """Open the places before they are needed. What cannot be opened is met, and told, by whoever needs it."""
+    """Open the places in a worker before they are needed. What cannot be opened is met, and told, by whoever needs it."""
     for place in places:
         with contextlib.suppress(ConnectorError):
             link(place)
+    gc.freeze()  # modules and clients stay: looking through all of them for garbage takes as long as 100 objects
 
 
 def unlink(location: Location) -> None:
