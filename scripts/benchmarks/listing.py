@@ -27,7 +27,7 @@ _LIST = """
 import sys
 from connectors import Location, connect
 place = connect(Location.parse(sys.argv[1], credentials=sys.argv[2]))
-sys.stdout.writelines(f"{entry.size:>9} {entry.key}\\n" for entry in place.list())
+sys.stdout.writelines(f"{entry.key};{entry.size}\\n" for entry in place.list())
 """
 
 
