@@ -259,6 +259,7 @@ def close(job: Job, ledger: Ledger, progress: Progress, stopped: Callable[[], bo
         progress.step(len(page))
         if stopped():
             return 0
+    same.end()
     ledger.execute("CREATE INDEX IF NOT EXISTS temp.again_key ON again (key)")
     with ledger.transaction():
         ledger.clear_findings("closing")
@@ -299,10 +300,14 @@ class _AsBefore:
             self.last = known[-1][0]
             return True
         self._over = True
-        # Of a key with versions some may be among them, and the rest still to come: they are compared together.
-        self._ledger.execute(
-            "INSERT INTO again SELECT origin, mark FROM things WHERE id <= ? AND origin = (SELECT origin FROM things WHERE id = ?)",
-            self.last,
-            self.last,
-        )
         return False
+
+    def end(self) -> None:
+        """Of the last key versions may be among them, and others may have gone or come: they are compared together."""
+        if self._ledger.count("id > ?", self.last):
+            self._ledger.execute(
+                "INSERT INTO again SELECT origin, mark FROM things "
+                "WHERE id <= ? AND origin = (SELECT origin FROM things WHERE id = ?)",
+                self.last,
+                self.last,
+            )
