@@ -71,6 +71,10 @@ class Workers:
         if self._given is None and not self._policy.engine:
             self._own.begin(ready, self._places)
 
+    def release(self) -> None:
+        """Nothing is run on them any more: those of our own may end beside what the caller does next."""
+        self._own.release()
+
     def run(self, work: Phase) -> None:
         """Run a phase that can go on where it stopped. PlaceError when its workers are gone and none come back."""
         policy, places = self._policy, self._places

@@ -268,6 +268,7 @@ class _Run:
         self._mark("verify_ended", again=True)
 
     def _seal(self) -> Summary:
+        self._workers.release()
         with self._ledger.transaction():
             self._ledger.clear_findings("failed")
             for thing in self._ledger.things("state IN ('failed', 'planned')"):

@@ -83,6 +83,7 @@ class OwnWorkers:
         self._executor: Executor | None = None
         self._others: set[multiprocessing.process.BaseProcess] = set()
         self._starting: threading.Thread | None = None
+        self._ending: threading.Thread | None = None
 
     def start(self, schemes: Iterable[str], *, alone: bool) -> None:
         """Have them there, or on their way, before anyone needs them. `schemes`: the places that they will open; `alone`: this
@@ -122,10 +123,18 @@ class OwnWorkers:
             hint="run the same command again, with --workers 1 or fewer --connections",
         )
 
+    def release(self) -> None:
+        """Begin to end them, beside what the caller does next without them."""
+        if self._processes and self._executor is not None and self._ending is None:
+            self._ending = threading.Thread(target=self._executor.shutdown, name="worker-end")
+            self._ending.start()
+            self._executor = None
+
     def close(self) -> None:
         """End them, when they have done what they hold."""
-        if self._starting is not None:
-            self._starting.join()
+        for thread in (self._starting, self._ending):
+            if thread is not None:
+                thread.join()
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
@@ -175,10 +184,13 @@ def _needed(schemes: Iterable[str]) -> list[str]:
 
 
 def _loaded(schemes: Iterable[str]) -> bool:
-    """Load here what workers will need. False where a module cannot be: whoever opens such a place says why."""
+    """Load here what workers will need, and what a host's module has to read first (its `warm`). False where a module cannot
+    be loaded: whoever opens such a place says why."""
     try:
         for name in _needed(schemes):
-            importlib.import_module(name)
+            warm = getattr(importlib.import_module(name), "warm", None)
+            if warm is not None:
+                warm()
     except ImportError:
         return False
     return True

@@ -9,8 +9,9 @@ from __future__ import annotations
 from connectors.location import Location
 from connectors.s3.client import OPTIONS, settings
 from connectors.s3.connector import S3
+from connectors.s3.models import warm
 
-__all__ = ["OPTIONS", "S3", "connect"]
+__all__ = ["OPTIONS", "S3", "connect", "warm"]
 
 
 def connect(location: Location) -> S3:

@@ -29,6 +29,7 @@ from connectors.credentials import resolve
 from connectors.errors import LocationError
 from connectors.location import Location
 from connectors.s3.errors import translated
+from connectors.s3.models import models
 from connectors.s3.wire import Line
 
 _MOST = 128
@@ -240,6 +241,7 @@ def _session(
     profile: str | None, pid: int, environment: tuple[tuple[str, str], ...]
 ) -> tuple[boto3.session.Session, botocore.session.Session]:
     beneath = botocore.session.Session(profile=profile)
+    beneath.register_component("data_loader", models(beneath.get_config_variable("data_path")))
     return boto3.session.Session(botocore_session=beneath), beneath
 
 

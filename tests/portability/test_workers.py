@@ -6,6 +6,8 @@ import os
 import pickle
 import signal
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -136,3 +138,63 @@ def test_an_answer_that_travelled_is_the_same_and_as_frozen(answer: Moved | Chec
     assert replace(arrived, id=2) == replace(answer, id=2) != answer
     with pytest.raises(FrozenInstanceError):
         arrived.id = 2
+
+
+def outcome_of(program: str, *arguments: object) -> str:
+    """What a process of one thread says, which a process that runs tests may not be."""
+    told = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=True
+    )
+    return told.stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are never copies")
+def test_workers_are_copies_of_a_process_only_while_it_has_one_thread_and_no_open_place() -> None:
+    told = outcome_of(
+        """
+import os, threading
+from portability.pool import OwnWorkers
+
+def parents(*, alone):
+    own = OwnWorkers(2, processes=True, renewed=print)
+    try:
+        own.start({"file"}, alone=alone)
+        found = set()
+        own.run(lambda executor, count: found.add(executor.submit(os.getppid).result()))
+        return found == {os.getpid()}
+    finally:
+        own.close()
+
+print(parents(alone=True), parents(alone=False))
+over = threading.Event()
+threading.Thread(target=over.wait).start()
+print(parents(alone=True))
+over.set()
+"""
+    )
+    assert told.split() == ["True", "False", "False"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no copies of processes here")
+def test_a_copy_of_a_process_holds_none_of_its_locks(tmp_path: Path) -> None:
+    told = outcome_of(
+        """
+import os, signal, sys
+from pathlib import Path
+from portability.lock import FolderLock, is_held
+
+with FolderLock(Path(sys.argv[1])):
+    begun, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(tell, b"1")
+        signal.pause()
+    os.read(begun, 1)
+    print(is_held(Path(sys.argv[1])))
+print(is_held(Path(sys.argv[1])))
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+""",
+        tmp_path,
+    )
+    assert told.split() == ["True", "False"]
