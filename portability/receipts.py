@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from connectors import Entry, Posix
 from connectors.keys import key_bytes
 from manifests.canonical import LARGEST, text_members, time_of, time_text
 from manifests.receipt import Receipt, metadata_members
-from portability.thing import Thing
+from portability.fidelity import Loss
+from portability.thing import Thing, plain_of
 
 _WHOLE = len("2026-01-01T00:00:00+00:00")
 _POSIX_NUMBERS = ("uid", "gid")
@@ -23,40 +24,50 @@ _POSIX_TEXTS = ("user", "group")
 def line_of(thing: Thing) -> dict[str, Any]:
     """The members of the line of a thing that was moved, parked or skipped."""
     # From the ledger's text straight to the line: an Entry and a Receipt between them cost more than all that is hashed.
-    facts: dict[str, Any] = json.loads(thing.facts_text)
+    facts = plain_of(thing.facts_text)
     versioned, skipped = thing.order is not None, thing.action == "skip"
     line: dict[str, Any] = {
         **text_members("key", thing.key),
         "kind": "skipped" if skipped else thing.kind,
         "evidence": thing.evidence,
         "salt": thing.salt,
-        "modified": _moment(facts["modified"]) if "modified" in facts else None,
-        "storage_class": facts.get("storage_class"),
-        "host": plain(facts["host"]) if facts.get("host") else None,
-        "attempts": max(1, thing.attempts),
-        "received_at": thing.received_at,
+        "attempts": thing.attempts or 1,
     }
+    if thing.received_at is not None:
+        line["received_at"] = thing.received_at
+    if "modified" in facts:
+        line["modified"] = _moment(facts["modified"])
+    if "storage_class" in facts:
+        line["storage_class"] = facts["storage_class"]
+    if facts.get("host"):
+        line["host"] = plain(facts["host"])
     if versioned:
         line |= {"version": facts.get("version") or "null", "latest": facts.get("latest", True), "order": thing.order}
     if skipped:
-        line["reason"] = thing.reason
+        if thing.reason is not None:
+            line["reason"] = thing.reason
     else:
         _add_contents(line, thing, facts)
-    return {name: value for name, value in line.items() if value is not None}
+    return line
 
 
 def _add_contents(line: dict[str, Any], thing: Thing, facts: Mapping[str, Any]) -> None:
     stored, key, path = thing.stored, thing.key, thing.path
     elsewhere = bool(stored and "archive" in stored)
     if thing.kind == "object":
-        line["size"], line["sha256"] = thing.bytes, thing.sha256
+        if thing.bytes is not None:
+            line["size"] = thing.bytes
+        if thing.sha256 is not None:
+            line["sha256"] = thing.sha256
     if path != key and thing.action != "park" and not elsewhere:
         line |= text_members("path", path)
     if stored:
         line["stored_in" if elsewhere else "age"] = stored
-    line["media_type"] = facts.get("media_type")
+    if "media_type" in facts:
+        line["media_type"] = facts["media_type"]
     for name, told in (("headers", "headers"), ("tags", "tags"), ("source_digests", "digests")):
-        line[name] = facts.get(told) or None
+        if facts.get(told):
+            line[name] = facts[told]
     if facts.get("metadata"):
         line |= metadata_members(facts["metadata"])
     posix: dict[str, Any] | None = facts.get("posix")
@@ -67,7 +78,13 @@ def _add_contents(line: dict[str, Any], thing: Thing, facts: Mapping[str, Any]) 
         if "hardlink_to" in posix:
             line |= text_members("hardlink_to", posix["hardlink_to"])
     if losses := thing.losses:
-        line["losses"] = [{"name": name, "parked": pointer} for name, pointer in losses]
+        line["losses"] = _as_in_lines(losses)
+
+
+@lru_cache(maxsize=256)  # a destination loses the same of all things that are alike
+def _as_in_lines(losses: tuple[Loss, ...]) -> list[dict[str, str | None]]:
+    """Nobody changes what this returns."""
+    return [{"name": name, "parked": pointer} for name, pointer in losses]
 
 
 def entry_of(line: Receipt) -> Entry:
@@ -103,8 +120,11 @@ def stored_path(line: Receipt) -> bytes:
 
 def plain(value: Any) -> Any:
     """A host's statement in values that a manifest can hold: other numbers as text, odd text with replacement characters."""
-    if type(value) is str and value.isascii():
+    kind = type(value)
+    if kind is str and value.isascii():
         return value
+    if kind is dict:
+        return {name if name.isascii() else str(plain(name)): plain(member) for name, member in value.items()}
     if isinstance(value, Mapping):
         return {str(plain(str(name))): plain(member) for name, member in value.items()}
     if isinstance(value, list | tuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
@@ -116,12 +117,16 @@ class Thing:
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        losses = self.row[_LOSSES]
-        return tuple((name, parked) for name, parked in json.loads(losses)) if losses else ()
+        return _losses(self.row[_LOSSES] or "[]")
 
     @property
     def order(self) -> int | None:
         return None if self.ord == UNVERSIONED else self.ord
+
+
+@lru_cache(maxsize=256)  # a destination loses the same of all things that are alike
+def _losses(text: str) -> tuple[Loss, ...]:
+    return tuple((name, parked) for name, parked in json.loads(text))
 
 
 _KEY, _PATH, _FACTS, _OVERLAY, _LOSSES = map(COLUMNS.index, ("key", "path", "facts", "overlay", "losses"))
@@ -134,11 +139,19 @@ def dump(entry: Entry) -> str:
 
 def entry_of(text: str) -> Entry:
     """The entry that `dump` wrote."""
+    return from_dict(plain_of(text))
+
+
+def plain_of(text: str) -> dict[str, Any]:
+    """What `dump` wrote as plain values."""
     try:
         plain, end = _scan(text, 0)
     except StopIteration:
         end = -1
-    return from_dict(plain if end == len(text) else json.loads(text))  # which says what is wrong with it
+    if end != len(text):
+        plain = json.loads(text)  # which says what is wrong with it
+    values: dict[str, Any] = plain
+    return values
 
 
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # typeshed does not list it

@@ -171,8 +171,11 @@ class _Driver:
 
     def _task(self, group: list[Thing]) -> tuple[Task | None, int]:
         first = group[0]
-        size = sum(thing.size or 0 for thing in group if thing.state == "planned")
-        self._sizes.update((thing.id, thing.size or 0) for thing in group if thing.state == "planned")
+        size = 0
+        for thing in group:
+            if thing.state == "planned":
+                self._sizes[thing.id] = thing.size or 0
+                size += thing.size or 0
         if first.action == "chain":
             return Chain(steps=tuple(_step(thing) for thing in group)), size
         if (
