@@ -1,6 +1,7 @@
 """The test servers answer as real ones do."""
 
 import paramiko
+import programs
 import pytest
 
 
@@ -33,3 +34,16 @@ def test_an_sftp_server_gives_back_what_was_put(name, request):
                 file.write(b"123")
             assert sftp.listdir(place.path) == ["x"]
     assert (server.on_disk(place) / "x").read_bytes() == b"123"
+
+
+@pytest.mark.parametrize(
+    ("platform", "ci", "skipped"),
+    [("linux", "true", False), ("linux", "", True), ("darwin", "true", True)],
+)
+def test_a_program_that_is_missing_is_a_skip_only_where_nobody_was_to_install_it(
+    platform: str, ci: str, skipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setenv("CI", ci)
+    assert programs.needs("no-such-program").args == (skipped,)
+    assert programs.needs("python3").args == (False,)
