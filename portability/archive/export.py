@@ -26,8 +26,8 @@ from manifests.verdict import judge
 from portability.archive import place
 from portability.archive.closing import Signer, SourceChangedError, Terms, close, staged
 from portability.archive.encryption import check_recipients
-from portability.archive.restore import verify_archive
 from portability.archive.transport import pack
+from portability.archive.verification import verify_archive
 from portability.archive.verifier_tree import LocalTree
 from portability.census import census
 from portability.errors import EvidenceError, PlaceError, UsageError

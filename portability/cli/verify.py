@@ -67,7 +67,6 @@ def command(
     source nor the machine that ran the migration is needed.
     """
     from portability.errors import EvidenceError, UsageError
-    from portability.job import Policy
 
     if credentials == "prompt" and at is None:
         raise UsageError("--credentials prompt needs --at", hint="name the place that the password is for")
@@ -85,7 +84,7 @@ def command(
                 "an archive is checked by this machine alone: --engine is for the evidence of a migration",
                 hint="leave --engine out",
             )
-        from portability.archive.restore import verify_archive
+        from portability.archive.verification import verify_archive
 
         with _sink(findings) as sink:
             result = verify_archive(
@@ -104,7 +103,8 @@ def command(
             "is for archives)",
             hint="name the folder that holds bagit.txt",
         )
-    from portability.verify import verify  # late: a mistake in the arguments is answered at once
+    from portability.job import Policy  # late: a mistake in the arguments is answered at once
+    from portability.verify import verify
 
     outcome = verify(
         evidence,

@@ -17,8 +17,8 @@ from manifests.manifest import ManifestReader
 from manifests.provenance import Event, parse_provenance
 from portability import __version__
 from portability.archive.held import open_manifest
-from portability.archive.restore import verify_archive
 from portability.archive.transport import PackedTree
+from portability.archive.verification import verify_archive
 from portability.archive.verifier_lists import read_small
 from portability.errors import EvidenceError, PlaceError
 from portability.evidence import open_evidence

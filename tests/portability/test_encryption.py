@@ -18,7 +18,7 @@ from places import content, essence, fill, lines, small_practice
 from connectors import CorruptedError, Location, PermissionDeniedError
 from connectors.streams import BytesStream
 from portability.archive.encryption import WrongKeyError, check_recipients, decrypted, encrypted, identities
-from portability.archive.restore import verify_archive
+from portability.archive.verification import verify_archive
 from portability.archive.verifier import VerifierResult
 from portability.errors import EvidenceError, UsageError
 

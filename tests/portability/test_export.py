@@ -23,7 +23,7 @@ from connectors.keys import PARTIAL_FOLDER
 from manifests.history import read_history
 from manifests.manifest import ManifestReader
 from portability.archive.export import Export, export
-from portability.archive.restore import verify_archive
+from portability.archive.verification import verify_archive
 from portability.archive.verifier import VerifierResult
 from portability.errors import EvidenceError, PlaceError, RefusedError, UsageError, exit_code
 from portability.job import Selection

@@ -15,9 +15,9 @@ import pytest
 from connectors import Location
 from manifests import signing
 from portability.archive.export import Export, export
-from portability.archive.restore import verify_archive
 from portability.archive.signer import signer_for
 from portability.archive.timestamp import read, stamp
+from portability.archive.verification import verify_archive
 from portability.errors import EvidenceError, PlaceError, UsageError
 from portability.job import Policy
 
