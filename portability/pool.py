@@ -105,7 +105,9 @@ class OwnWorkers:
     def begin(self, ready: Callable[[Item], object], item: Item) -> None:
         """Start them beside what the caller does next, each with `ready(item)`, which is to raise nothing."""
         if self._processes and self._starting is None:
-            self._starting = threading.Thread(target=self._begin, args=(ready, item), name="worker-start")
+            # Here, because a fork server's start changes the environment for a moment, which the caller reads meanwhile.
+            context = _context() if self._executor is None else None
+            self._starting = threading.Thread(target=self._begin, args=(context, ready, item), name="worker-start")
             self._starting.start()
 
     def run(self, work: Callable[[Executor, int], None]) -> None:
@@ -139,9 +141,11 @@ class OwnWorkers:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
 
-    def _begin(self, ready: Callable[[Item], object], item: Item) -> None:
+    def _begin(
+        self, context: multiprocessing.context.BaseContext | None, ready: Callable[[Item], object], item: Item
+    ) -> None:
         try:
-            executor = self._executor or self._made(_context())
+            executor = self._executor or self._made(context or _context())
             for _ in range(self.count):  # the pool starts one for each thing that nobody is free for
                 executor.submit(ready, item)
         except (OSError, *_DEAD) as error:
