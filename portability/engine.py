@@ -64,6 +64,10 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End them, when they have done what they hold; also before the end of the context, while what keeps others out is held."""
         self._own.close()
 
     def begin(self) -> None:

@@ -107,6 +107,7 @@ def migrate(
         FolderLock(job.evidence),
         _interruptible(job, watched) as stopped,
         closing(Ledger(job.evidence)) as ledger,
+        closing(workers),  # here too: the next run must not begin while they still put what this one gave them
     ):
         _begin(job, ledger, delta)
         outcome = _Run(job, ledger, watched, workers, stopped, sealer).run()

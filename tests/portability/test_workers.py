@@ -9,6 +9,8 @@ import socketserver
 import subprocess
 import sys
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -17,14 +19,18 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from places import a_job
+from places import a_job, put
 
-from connectors import ConnectorError, Location
+from connectors import ConnectorError, Entry, Location, Stream
+from connectors.memory import Memory
+from connectors.registry import register
 from portability.check import Checked, Difference
 from portability.errors import PlaceError
 from portability.job import Policy
+from portability.lock import is_held
 from portability.migrate import migrate
 from portability.pool import OwnWorkers
+from portability.progress import Silent
 from portability.tasks import Moved
 
 
@@ -113,6 +119,39 @@ def test_a_place_that_refuses_is_asked_by_nobody_but_the_driver(tmp_path: Path) 
             migrate(job)
         server.shutdown()
     assert len(Refusing.callers) == 1
+
+
+def test_nobody_else_begins_while_workers_of_a_run_that_ended_early_still_put_what_they_hold(tmp_path: Path) -> None:
+    evidence, broken, held = tmp_path / "evidence", threading.Event(), list[bool]()
+
+    class Breaking(Silent):
+        def phase(self, name: str, items: int | None = None, size: int | None = None) -> None:
+            self.breaks = name == "transfer"
+
+        def step(self, items: int = 0, size: int = 0) -> None:
+            if self.breaks:
+                broken.set()
+                raise RuntimeError("the terminal is gone")
+
+    class Slow(Memory):
+        def open(self, entry: Entry, start: int = 0, stop: int | None = None) -> Stream:
+            if entry.key == "last.txt":
+                assert broken.wait(30)
+                until = time.monotonic() + 0.3
+                while is_held(evidence) and time.monotonic() < until:
+                    pass
+                held.append(is_held(evidence))
+            return super().open(entry, start, stop)
+
+    source = Location(scheme="memory", host=uuid.uuid4().hex)
+    for name in (*map(str, range(15)), "last"):  # two batches
+        put(source, f"{name}.txt", b"Bonjour")
+    register(scheme := f"slow{uuid.uuid4().hex}+memory", Slow)
+    job = a_job(replace(source, scheme=scheme), Location(scheme="memory", host=uuid.uuid4().hex), evidence)
+    with pytest.raises(RuntimeError, match="the terminal is gone"):
+        migrate(job, progress=Breaking())
+    assert held == [True]
+    assert not is_held(evidence)
 
 
 @pytest.mark.parametrize(
