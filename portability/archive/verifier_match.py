@@ -112,8 +112,12 @@ class Matcher:
         self._hashing.flush()
 
     def finish(self) -> None:
-        """Wait until everything is hashed."""
+        """Wait until everything is hashed. Where nothing is found wrong, all that is listed must have been: none got lost."""
         self._hashing.finish()
+        counts = self.counts
+        listed, intact = counts.payload_listed + counts.tag_listed, counts.payload_intact + counts.tag_intact
+        if listed != intact and not self._findings.rejected:
+            raise AssertionError(f"{listed - intact} listed files are neither intact nor among the findings")
 
     def _together(self, found: Leaves, ahead: _Ahead) -> int:
         """Pass the files of a folder that are listed just like that; how many there were."""

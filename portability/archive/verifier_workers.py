@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from portability.errors import PlaceError
@@ -205,10 +206,21 @@ class _Forked:
     def __init__(self, count: int) -> None:
         self._waiting: deque[_Given] = deque()
         self._workers: list[_Worker] = []
-        self._life, self._alive = os.pipe()
-        for _ in range(count):
-            self._workers.append(self._fork())
-        os.close(self._life)
+        try:
+            self._life, self._alive = os.pipe()
+            try:
+                for _ in range(count):
+                    self._workers.append(self._fork())
+            except OSError:
+                self.close()
+                raise
+            finally:
+                os.close(self._life)
+        except OSError as error:  # not to be taken for one of the archive
+            raise PlaceError(
+                f"no processes can be started for the verification: {error.strerror or error}",
+                hint="run the same command again when less else is running, or with --workers 1",
+            ) from error
 
     def submit(self, work: Callable[..., Any], *arguments: Any, alone: bool) -> Task[Any]:
         task = _Given(self, (work, arguments), alone=alone)
@@ -256,9 +268,10 @@ class _Forked:
         for worker in self._workers:
             os.close(worker.given)
             os.close(worker.told)
-            if worker.held:  # it only reads: nothing is lost
-                os.kill(worker.process, signal.SIGKILL)
-            os.waitpid(worker.process, 0)
+            with suppress(ChildProcessError, ProcessLookupError):  # whoever started us may have SIGCHLD ignored
+                if worker.held:  # it only reads: nothing is lost
+                    os.kill(worker.process, signal.SIGKILL)
+                os.waitpid(worker.process, 0)
         self._workers = []
 
     def _fork(self) -> _Worker:

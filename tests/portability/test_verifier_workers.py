@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import archives
 import pytest
 
 from manifests.errors import FormatError
 from portability.archive.verifier import verify_bag
-from portability.archive.verifier_workers import Workers
+from portability.archive.verifier_findings import Findings
+from portability.archive.verifier_hashing import BATCH, Hashed, Run
+from portability.archive.verifier_match import Counts, Listed, Matcher
+from portability.archive.verifier_tree import LocalTree
+from portability.archive.verifier_workers import Task, Workers
 from portability.errors import PlaceError
 
 pytestmark = pytest.mark.skipif(
@@ -87,6 +94,63 @@ def test_workers_that_still_work_are_not_waited_for() -> None:
     began = time.monotonic()
     workers.close()
     assert time.monotonic() - began < 30
+
+
+def test_processes_that_cannot_be_started_are_no_damage_of_the_archive() -> None:
+    import resource  # here, because it is not for every system
+
+    workers = Workers(4, processes=True)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (5, before[1]))
+    try:
+        with pytest.raises(PlaceError, match="no processes can be started"):
+            workers.submit(_echo, b"")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        workers.close()
+
+
+_IGNORING = """
+import signal
+from portability.archive.verifier_workers import Workers
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+workers = Workers(2, processes=True)
+print(workers.submit(abs, -7).result())
+workers.close()
+"""
+
+
+def test_workers_end_where_nobody_waits_for_children() -> None:
+    ended = subprocess.run([sys.executable, "-c", _IGNORING], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "7\n"
+
+
+class Forgetful(Workers):
+    """Workers who say of every task that it is done, and have done nothing."""
+
+    def submit(self, work: Callable[..., Any], *arguments: Any, alone: bool = False) -> Task[Any]:
+        return super().submit(partial(Hashed, payload=True))
+
+
+def test_files_that_nobody_read_are_never_intact(tmp_path: Path) -> None:
+    names = [f"{number:04}" for number in range(BATCH)]
+    (tmp_path / "data").mkdir()
+    for name in names:
+        (tmp_path / "data" / name).touch()
+    tree, digest = LocalTree(tmp_path), hashlib.sha256().hexdigest()
+
+    def verified(crew: Workers) -> Counts:
+        matcher = Matcher(tree, Findings("archive"), crew, lambda _: "V12")
+        try:
+            matcher.run(tree.runs(), iter([Listed(("sha256",), Run("data", names, [digest] * len(names)))]))
+            matcher.finish()
+        finally:
+            crew.close()
+        return matcher.counts
+
+    assert verified(Workers(2, processes=True)).payload_intact == len(names)
+    with pytest.raises(AssertionError, match=f"{BATCH} listed files"):
+        verified(Forgetful(2, processes=True))
 
 
 _DRIVER = """
