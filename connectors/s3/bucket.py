@@ -37,6 +37,9 @@ _DESCRIBED = frozenset({"uri", "endpoint", "region", "location", "listed_by", "l
 _NOT_KNOWN_THERE = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
 _LOCK = "ObjectLockConfiguration"
 _SMALL = "TransitionDefaultMinimumObjectSize"
+LOCKED_THERE = (
+    "its rules may remove here what a lock kept there; let the objects have their locks again too, or set it by hand"
+)
 NAMES_THE_OLD = "it names buckets and accounts of the old host; set one by hand that names those of this place"
 
 
@@ -51,9 +54,9 @@ def settings(call: Call) -> dict[str, Any]:
     return told
 
 
-def fit(recorded: Mapping[str, Any], *, whole: bool) -> Iterator[Setting]:
+def fit(recorded: Mapping[str, Any], *, whole: bool, locks: bool) -> Iterator[Setting]:
     """What `settings` recorded of another place, as a bucket may be given it, in the order in which it may be.
-    `whole`: the place here is all of its bucket."""
+    `whole`: the place here is all of its bucket. `locks`: objects are given their locks here, too."""
     for name in (*_GIVEN, *sorted(recorded.keys() - _GIVEN.keys() - _DESCRIBED)):
         value = recorded.get(name)
         if not isinstance(value, Mapping) or not value:
@@ -71,6 +74,8 @@ def fit(recorded: Mapping[str, Any], *, whole: bool) -> Iterator[Setting]:
             yield Setting(name=name, value=value, refused=reason)
         elif '"arn:' in (text := json.dumps(value)) or '"SSEAlgorithm": "aws:' in text:
             yield Setting(name=name, value=value, refused="it needs keys or accounts of the old host; set it by hand")
+        elif name == "lifecycle" and not locks and _LOCK in (recorded.get("object_lock") or ()):
+            yield Setting(name=name, value=value, refused=LOCKED_THERE)
         else:
             yield from _fitted(name, value, of_folder=bool(_folder(str(recorded.get("uri", "")))))
 
@@ -110,10 +115,10 @@ def _versioning(value: Mapping[str, Any]) -> Iterator[Setting]:
 
 def state(call: Call, setting: Setting) -> Literal["equal", "free", "other"]:
     """Asked anew: whether the bucket has this setting, has nothing that it would replace, or has one of its own."""
-    found = told(call, setting.name)
-    if _holds(found, setting.value):
+    found, wanted = told(call, setting.name), _in_order(dict(setting.value))
+    if _holds(found, wanted):
         return "equal"
-    return "free" if setting.name == "versioning" or _holds(setting.value, found) else "other"
+    return "free" if setting.name == "versioning" or _holds(wanted, found) else "other"
 
 
 def put(call: Call, setting: Setting) -> None:
@@ -139,9 +144,14 @@ def _asked(call: Call, name: str) -> dict[str, Any]:
     answer = call(_ASKED[name], None)
     answer.pop("ResponseMetadata", None)
     told: dict[str, Any] = json.loads(json.dumps(answer, default=str))
-    for member, order in (("Rules", "ID"), ("TagSet", "Key")):  # hosts list these in any order, and it means nothing
+    return _in_order(told)
+
+
+def _in_order(told: dict[str, Any]) -> dict[str, Any]:
+    """Hosts list these in any order, and it means nothing; earlier archives have them in their host's."""
+    for member, order in (("Rules", "ID"), ("TagSet", "Key")):
         if isinstance(told.get(member), list):
-            told[member].sort(key=lambda one: (str(one.get(order)), json.dumps(one, sort_keys=True)))
+            told[member] = sorted(told[member], key=lambda one: (str(one.get(order)), json.dumps(one, sort_keys=True)))
     return told
 
 

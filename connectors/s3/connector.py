@@ -149,7 +149,7 @@ class S3(Bulk):
         return {"endpoint": meta.endpoint_url, "region": meta.region_name, **bucket.settings(self._call)}
 
     def fit_settings(self, recorded: Mapping[str, Any]) -> Sequence[Setting]:
-        return tuple(bucket.fit(recorded, whole=not self._prefix))
+        return tuple(bucket.fit(recorded, whole=not self._prefix, locks="lock" in self._wishes))
 
     def compare_setting(self, setting: Setting) -> Literal["equal", "free", "other"]:
         return bucket.state(self._call, setting)

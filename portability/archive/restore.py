@@ -17,8 +17,9 @@ from portability.archive.settings import HostSettings, check_settable, ends, hos
 from portability.archive.transport import PackedTree, unpack
 from portability.archive.verification import verify_archive
 from portability.archive.verifier import VerifierResult
-from portability.errors import EvidenceError, PlaceError, UsageError
-from portability.job import Job, Policy
+from portability.errors import EvidenceError, PlaceError, RefusedError, UsageError
+from portability.job import Job, Policy, check
+from portability.links import link
 from portability.migrate import migrate, plan
 from portability.outcome import Outcome, PlanSummary, printable
 from portability.progress import Progress
@@ -52,6 +53,8 @@ def restore(asked: Restore, *, progress: Progress | None = None) -> Outcome:
     """
     started = time.monotonic()
     with _intact(asked, progress, keep=True) as (job, settings, identifier):
+        if settings:
+            _refuse_obstructed(job)
         ended = settings.before() if settings else []
         outcome = migrate(job, progress=progress, sealer=partial(seal, archive=identifier))
         if settings:
@@ -67,6 +70,17 @@ def foresee(asked: Restore, *, progress: Progress | None = None) -> tuple[Job, P
         return job, replace(plan(job, progress=progress), source=_told(asked.archive), settings=would)
 
 
+def _refuse_obstructed(job: Job) -> None:
+    """RefusedError where the move itself would be refused: what is set before it cannot always be taken back."""
+    check(job)
+    if job.merge or not any(True for _ in link(job.destination).list()):
+        return
+    if obstacle := plan(job).obstacle:
+        raise RefusedError(
+            f"nothing was moved, and nothing was set: {obstacle}", hint="look first: the same command with --dry-run"
+        )
+
+
 def _told(archive: Location) -> str:
     return archive.path if archive.scheme == "file" else archive.url
 
@@ -75,10 +89,12 @@ def _told(archive: Location) -> str:
 def _intact(asked: Restore, progress: Progress | None, *, keep: bool) -> Iterator[tuple[Job, HostSettings | None, str]]:
     """The move out of an archive that was verified, the settings that go with it, and the archive's identifier.
 
-    What was unpacked is removed after it; after an error only if it is not to be kept for the next try.
+    What was unpacked is removed after it; after an error only if it is not to be kept for the next try. Who only looks leaves
+    what another restore has unpacked to that one.
     """
     to = _applying(asked.to, asked.applies)
     _refuse_evidence(asked.archive)
+    theirs = not keep and _unpacking(asked.evidence).exists()
     unpacked = _unpacked(asked.archive, asked.evidence)
     done = not keep
     try:
@@ -108,7 +124,7 @@ def _intact(asked: Restore, progress: Progress | None, *, keep: bool) -> Iterato
         yield job, settings, result.summary.header.destination if result.summary else ""
         done = True
     finally:
-        if unpacked and done:
+        if unpacked and done and not theirs:
             shutil.rmtree(Path(unpacked.path).parent)
 
 
@@ -137,6 +153,10 @@ def _refuse_evidence(archive: Location) -> None:
         )
 
 
+def _unpacking(evidence: Path) -> Path:
+    return (evidence / "unpacked").absolute()
+
+
 def _unpacked(archive: Location, evidence: Path) -> Location | None:
     """A transport unpacked beside the evidence, whole or not at all; None for an archive that is a folder."""
     file = Path(archive.path)
@@ -144,7 +164,7 @@ def _unpacked(archive: Location, evidence: Path) -> Location | None:
         return None
     with PackedTree(file) as tree:
         name = tree.name
-    folder = (evidence / "unpacked").absolute()
+    folder = _unpacking(evidence)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

@@ -15,7 +15,9 @@ from relay import Answer, between, through
 
 from connectors import Location
 from portability.archive.restore import Restore, foresee
-from portability.errors import UsageError
+from portability.archive.transport import pack, unpack
+from portability.archive.verifier_tree import LocalTree
+from portability.errors import RefusedError, UsageError
 from portability.outcome import Outcome, PlanSummary
 
 RULES = [
@@ -216,6 +218,37 @@ def test_nothing_that_expires_objects_is_set_where_the_restore_is_not_proven_or_
     assert ended(outcome)["cors"] == "applied"
 
 
+def test_a_place_that_the_restore_refuses_is_given_no_setting(
+    moto: servers.S3Server, archive: Path, tmp_path: Path
+) -> None:
+    """Object lock could never be taken from it again."""
+    home = bucket(moto)
+    put(home, "autre.txt", b"theirs")
+    before = told(moto, home)
+    with pytest.raises(RefusedError, match="already holds 1 other thing"):
+        bring_back(archive, home, tmp_path / "restore", applies=("settings",))
+    assert told(moto, home) == before
+
+
+def test_rules_that_locks_held_back_are_not_put_where_the_locks_are_not(moto: servers.S3Server, tmp_path: Path) -> None:
+    source = bucket(moto, lock=True)
+    with moto.client() as client:
+        client.put_object(Bucket=source.host, Key="lettre.txt", Body=b"Bonjour", ChecksumAlgorithm="SHA256")
+        client.put_object_legal_hold(Bucket=source.host, Key="lettre.txt", LegalHold={"Status": "ON"})
+        client.put_bucket_lifecycle_configuration(Bucket=source.host, LifecycleConfiguration={"Rules": RULES})
+    archive = an_archive(source, tmp_path / "exports")
+
+    home = bucket(moto, lock=True)
+    outcome = bring_back(archive, home, tmp_path / "without", applies=("settings",))
+    assert ended(outcome)["lifecycle"] == "lost"
+    assert "a lock kept there" in reasons(outcome)["lifecycle"]
+    assert "lifecycle" not in told(moto, home)
+
+    home = bucket(moto, lock=True)
+    outcome = bring_back(archive, home, tmp_path / "with", applies=("settings", "lock"))
+    assert ended(outcome)["lifecycle"] == "applied"
+
+
 def test_an_encryption_with_keys_of_the_old_account_is_not_put(moto: servers.S3Server, tmp_path: Path) -> None:
     """Or nothing could be put any more."""
     source, home = bucket(moto), bucket(moto)
@@ -314,6 +347,23 @@ def test_a_dry_run_says_what_would_be_set_and_sets_nothing(
     assert told(moto, home) == before
     assert content(home) == {}
     assert not (tmp_path / "restore").exists()
+
+
+def test_a_look_leaves_what_another_restore_has_unpacked(archive: Path, tmp_path: Path) -> None:
+    packed = tmp_path / f"{archive.name}.tar"
+    pack(LocalTree(archive), archive.name, "tar", packed)
+    asked = Restore(
+        archive=Location.parse(str(packed)),
+        to=Location.parse(str(tmp_path / "home")),
+        evidence=tmp_path / "restore",
+        policy=ONE,
+    )
+    foresee(asked)
+    assert not (tmp_path / "restore" / "unpacked").exists()
+    (tmp_path / "restore" / "unpacked").mkdir()
+    unpack(packed, tmp_path / "restore" / "unpacked")
+    foresee(asked)
+    assert (tmp_path / "restore" / "unpacked" / archive.name / "bagit.txt").exists()
 
 
 def test_a_place_without_settings_is_refused_before_anything_is_read(tmp_path: Path) -> None:
