@@ -313,11 +313,15 @@ def _read_line(line: bytes) -> tuple[str | None, str]:
 
 
 _local = threading.local()
+_others: list[Wire] = []
+"""Of processes that this one was forked from: libcurl, letting go of them here, would say goodbye on their connections."""
 
 
 def wire() -> Wire:
     """This thread's wire. A forked process has its own: it must not speak on its parent's connections."""
     kept: tuple[int, Wire] | None = getattr(_local, "kept", None)
     if kept is None or kept[0] != os.getpid():
+        if kept is not None:
+            _others.append(kept[1])
         kept = _local.kept = (os.getpid(), Wire())
     return kept[1]

@@ -1,8 +1,10 @@
 """The bulk lane at S3 and the plain way give the same results, at good hosts and at hosts that throttle, cut and refuse."""
 
 import hashlib
+import os
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import asdict, replace
 from urllib.parse import unquote
@@ -329,3 +331,39 @@ def test_no_secret_is_in_what_the_lane_says_of_itself():
         place = host.place()
         assert place.bulk_bytes
         assert SECRET not in repr(place._request("GET", "a", {}, [])) + repr(place._found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no copies of processes here")
+def test_a_copy_of_a_process_leaves_its_connections_alone(tmp_path):
+    program = """
+import os, sys
+from connectors.s3.wire import Line, Request, wire
+
+def status():
+    told = []
+    wire().send(Line(base=sys.argv[1], ca=sys.argv[2], proxy="", signing=""), Request(**asked), told.append)
+    while not told:
+        wire().turn()
+    return told[0].status
+
+asked = {"method": "GET", "url": sys.argv[1], "headers": [], "limit": 1 << 20}
+print(status())
+child = os.fork()
+if not child:
+    wire()
+    os._exit(0)
+os.waitpid(child, 0)
+print(status())
+"""
+    with tls_host(tmp_path) as host:
+        accepted, accept = [], host.server.get_request
+        host.server.get_request = lambda: accepted.append(1) or accept()
+        told = subprocess.run(
+            [sys.executable, "-c", program, f"https://127.0.0.1:{host.server.server_address[1]}/", tmp_path / "ca.pem"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert told.stdout.split() == ["200", "200"]
+    assert len(accepted) == 1  # over TLS, where letting go of a connection says so to the other end
