@@ -127,7 +127,10 @@ def _entries(page: Page, root: str, prefix: str, host: str) -> Iterator[Entry]:
     sized = sizes if markers is None else [size for size, marker in zip(sizes, markers, strict=True) if not marker]
     if not all(texts) or not all(map(str.isdecimal, sized)):
         raise _incomplete(host, "no key, or no size")
-    numbers = iter([*map(int, sized)])
+    try:
+        numbers = iter([*map(int, sized)])
+    except ValueError as error:  # thousands of digits
+        raise _incomplete(host, repr(error)[:200]) from error
     return map(
         listed,
         [key[skipped:] for key in keys] if skipped else keys,

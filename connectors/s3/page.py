@@ -21,6 +21,7 @@ _TAIL = 16 << 10
 _TAG = re.compile(r"<(/?)(\w+)>([^<]*)")
 Row = tuple[str, ...]
 """An item: its element's name, then the texts of `_TEXTS`, "" for one that is not there."""
+_EMPTY: Row = ("Contents", *[""] * len(_TEXTS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +66,10 @@ def read_page(data: bytes, host: str) -> Page:
         end = max(data.rfind(f"</{name}>".encode(), -_TAIL) + len(name) + 3 for name in _ITEMS)
         rows = _rows(data[first.start() : end])
         if rows:
-            page = _parsed(data[: first.start()] + data[end:], host)
-            page.rows = rows
-            return page
+            page = _parsed(data[: first.start()] + b"<Contents/>" + data[end:], host)
+            if page.rows == [_EMPTY]:  # else they stand inside of something, or beside items of another form
+                page.rows = rows
+                return page
     return _parsed(data, host)
 
 

@@ -103,13 +103,27 @@ def test_keys_of_a_page_mean_the_same_together_as_one_by_one(texts):
     assert [*Page().keys(texts)] == texts
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "<Contents lang='fr'><Key>a</Key></Contents><Contents><Key>b</Key></Contents>",
+        "<Contents><Key>b</Key></Contents><x:Contents xmlns:x='x'><Key>c</Key></x:Contents>",
+        "<Other><Contents><Key>a</Key></Contents></Other>",
+        "<Contents lang='fr'><Contents><Key>a</Key></Contents></Contents>",
+        "<?other <Contents><Key>a</Key></Contents>?>",
+    ],
+)
+def test_no_entry_of_an_odd_page_is_lost_or_invented(odd):
+    assert read_page(whole(odd), "h").rows == _parsed(whole(odd), "h").rows
+
+
 def test_much_after_the_last_item_is_read_too():
     page = read_page(whole(f"<Contents>{ITEM}</Contents>", f"<Prefix>{'x' * 40_000}</Prefix>"), "h")
     assert len(page.facts["Prefix"]) == 40_000
     assert page.rows == [ROW]
 
 
-@pytest.mark.parametrize("size", ["", "-1", "1_0", " 1", "x"])
+@pytest.mark.parametrize("size", ["", "-1", "1_0", " 1", "x", "9" * 5000])
 def test_a_size_that_is_no_number_is_refused(size):
     data = whole(f"<Contents><Key>a</Key><Size>{size}</Size></Contents>")
     with pytest.raises(CorruptedError, match="without key, size"):
