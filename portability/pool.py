@@ -91,7 +91,8 @@ class OwnWorkers:
         if not self._processes or self._executor is not None:
             return
         # Copies of this process start at once and load nothing; they must be made before it has threads, clients or locks.
-        if alone and forks.copyable() and _loaded(schemes):
+        # Asked twice, because somebody's module may start a thread when it is loaded.
+        if alone and forks.copyable() and _loaded(schemes) and forks.copyable():
             try:
                 with forks.undisturbed():
                     self._made(multiprocessing.get_context("fork")).submit(os.getpid)

@@ -214,6 +214,31 @@ over.set()
     assert told.split() == ["True", "False", "False"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are never copies")
+def test_workers_are_no_copies_where_a_hosts_module_starts_a_thread_when_it_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "restless.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    installed = tmp_path / "restless-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: restless\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[portability.connectors]\nrestless = restless:connect\n")
+    told = outcome_of(
+        """
+import os, sys
+sys.path.append(sys.argv[1])
+from portability.pool import OwnWorkers
+
+own = OwnWorkers(1, processes=True, renewed=print)
+own.start({"restless"}, alone=True)
+own.run(lambda executor, count: print("restless" in sys.modules, executor.submit(os.getppid).result() == os.getpid()))
+own.close()
+""",
+        tmp_path,
+    )
+    assert told.split() == ["True", "False"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no copies of processes here")
 def test_a_copy_of_a_process_holds_none_of_its_locks(tmp_path: Path) -> None:
     told = outcome_of(
