@@ -9,13 +9,13 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from portability.errors import PlaceError
 
 if TYPE_CHECKING:  # late: where processes are forked nobody needs them, and they take a tenth of a short verification
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
 
 Result = TypeVar("Result")
 _Result = TypeVar("_Result", covariant=True)
@@ -77,20 +77,55 @@ class _Executed:
 
     def __init__(self, count: int, *, processes: bool) -> None:
         from concurrent.futures import ThreadPoolExecutor
+        from multiprocessing import active_children
 
+        self._processes, self._others = processes, set(active_children())
         self._executor: Executor = _pool(count) if processes else ThreadPoolExecutor(max(count, 8))
 
     def submit(self, work: Callable[..., Result], *arguments: Any, alone: bool) -> Task[Result]:
         del alone  # here everything waits for whoever is free first
-        return self._executor.submit(work, *arguments)
+        with _dying_told():
+            return _Awaited(self._executor.submit(work, *arguments))
 
     def wait(self, tasks: Iterable[Any]) -> Sequence[Any]:
         from concurrent.futures import FIRST_COMPLETED, wait
 
-        return list(wait(tasks, return_when=FIRST_COMPLETED).done)
+        tasks = list(tasks)
+        wait((task.future for task in tasks), return_when=FIRST_COMPLETED)
+        return [task for task in tasks if task.done()]
 
     def close(self) -> None:
-        self._executor.shutdown(cancel_futures=True)
+        from multiprocessing import active_children
+
+        # A pool of processes that broke while it started one would wait for that one for ever.
+        self._executor.shutdown(wait=not self._processes, cancel_futures=True)
+        for child in set(active_children()) - self._others if self._processes else ():
+            child.kill()  # it only reads: nothing is lost
+            child.join()
+
+
+class _Awaited:
+    """A task of an executor."""
+
+    def __init__(self, future: Future[Any]) -> None:
+        self.future = future
+
+    def done(self) -> bool:
+        return self.future.done()
+
+    def result(self) -> Any:
+        with _dying_told():
+            return self.future.result()
+
+
+@contextmanager
+def _dying_told() -> Iterator[None]:
+    from concurrent.futures import BrokenExecutor
+
+    try:
+        yield
+    except BrokenExecutor:
+        raise _died() from None
 
 
 def _pool(count: int) -> Executor:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -24,7 +22,6 @@ from portability.archive.verifier_hashing import BATCH, Hashed, Run
 from portability.archive.verifier_match import Counts, Listed, Matcher
 from portability.archive.verifier_tree import LocalTree
 from portability.archive.verifier_workers import Task, Workers
-from portability.errors import PlaceError
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere the workers are those of the standard library"
@@ -65,12 +62,19 @@ def test_tasks_are_told_as_soon_as_one_is_done(workers: Workers) -> None:
         left -= set(done)
 
 
-def test_nothing_waits_behind_a_task_that_may_take_long(workers: Workers) -> None:
-    long = workers.submit(time.sleep, 60, alone=True)
-    assert workers.submit(_echo, b"long too", alone=True).result() == b"long too"
-    short = [workers.submit(_echo, b"%d" % number) for number in range(20)]
-    assert [task.result() for task in short] == [b"%d" % number for number in range(20)]
-    assert not long.done()
+_LONG = """
+import time
+from portability.archive.verifier_workers import Workers
+workers = Workers(2, processes=True)
+long = workers.submit(time.sleep, 600, alone=True)
+print(workers.submit(abs, -7, alone=True).result())
+print(sum(task.result() for task in [workers.submit(abs, -1) for number in range(20)]), long.done())
+workers.close()
+"""
+
+
+def test_nothing_waits_behind_a_task_that_may_take_long_and_nobody_for_its_end() -> None:
+    assert _alone(_LONG) == "7\n20 False\n"
 
 
 def test_what_a_task_raises_is_raised_here(workers: Workers) -> None:
@@ -80,34 +84,43 @@ def test_what_a_task_raises_is_raised_here(workers: Workers) -> None:
     assert workers.submit(_echo, b"still there").result() == b"still there"
 
 
-def test_a_killed_worker_is_a_sentence_and_no_wait_without_end(workers: Workers) -> None:
-    victim = workers.submit(os.getpid).result()
-    os.kill(victim, signal.SIGKILL)
-    with pytest.raises(PlaceError) as caught:
-        list(workers.each(_echo, [bytes(1000)] * 100))
-    assert "--workers 1" in caught.value.hint
+_KILLED = """
+import os, signal, threading
+from portability.archive.verifier_workers import Workers
+from portability.errors import PlaceError
+stop = threading.Event()
+if {threads}:
+    threading.Thread(target=stop.wait).start()
+workers = Workers(2, processes=True)
+os.kill(workers.submit(os.getpid).result(), signal.SIGKILL)
+try:
+    list(workers.each(len, [bytes(1000)] * 100))
+except PlaceError as error:
+    print(error.hint)
+workers.close()
+stop.set()
+"""
 
 
-def test_workers_that_still_work_are_not_waited_for() -> None:
-    workers = Workers(1, processes=True)
-    workers.submit(time.sleep, 60)
-    began = time.monotonic()
-    workers.close()
-    assert time.monotonic() - began < 30
+@pytest.mark.parametrize("threads", [False, True])
+def test_a_killed_worker_is_a_sentence_and_no_wait_without_end(threads: bool) -> None:
+    assert "--workers 1" in _alone(_KILLED.format(threads=threads))
+
+
+_FORBIDDEN = """
+import resource
+from portability.archive.verifier_workers import Workers
+from portability.errors import PlaceError
+resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))
+try:
+    Workers(4, processes=True).submit(abs, -7)
+except PlaceError as error:
+    print(error.message)
+"""
 
 
 def test_processes_that_cannot_be_started_are_no_damage_of_the_archive() -> None:
-    import resource  # here, because it is not for every system
-
-    workers = Workers(4, processes=True)
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (5, before[1]))
-    try:
-        with pytest.raises(PlaceError, match="no processes can be started"):
-            workers.submit(_echo, b"")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-        workers.close()
+    assert "no processes can be started" in _alone(_FORBIDDEN)
 
 
 _IGNORING = """
@@ -121,8 +134,13 @@ workers.close()
 
 
 def test_workers_end_where_nobody_waits_for_children() -> None:
-    ended = subprocess.run([sys.executable, "-c", _IGNORING], capture_output=True, text=True, timeout=60, check=True)
-    assert ended.stdout == "7\n"
+    assert _alone(_IGNORING) == "7\n"
+
+
+def _alone(program: str) -> str:
+    """What this prints in a process of its own: the one that runs the tests has threads, beside which nothing is forked."""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 class Forgetful(Workers):
