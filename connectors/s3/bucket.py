@@ -74,10 +74,26 @@ def fit(recorded: Mapping[str, Any], *, whole: bool, locks: bool) -> Iterator[Se
             yield Setting(name=name, value=value, refused=reason)
         elif '"arn:' in (text := json.dumps(value)) or '"SSEAlgorithm": "aws:' in text:
             yield Setting(name=name, value=value, refused="it needs keys or accounts of the old host; set it by hand")
-        elif name == "lifecycle" and not locks and _LOCK in (recorded.get("object_lock") or ()):
+        elif not _is_answer(value):
+            yield Setting(name=name, value=value, refused="it is not what an S3 host says of such a setting")
+        elif name == "lifecycle" and not locks and _LOCK in _mapping(recorded.get("object_lock")):
             yield Setting(name=name, value=value, refused=LOCKED_THERE)
         else:
             yield from _fitted(name, value, of_folder=bool(_folder(str(recorded.get("uri", "")))))
+
+
+def _is_answer(value: Mapping[str, Any]) -> bool:
+    """Whether it has the form of an answer: an archive may be anybody's."""
+    lists = [value[member] for member in ("Rules", "TagSet", "CORSRules") if member in value]
+    return (
+        isinstance(value.get(_LOCK, {}), Mapping)
+        and all(isinstance(one, list) and all(isinstance(item, Mapping) for item in one) for one in lists)
+        and "Bucket" not in value
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _fitted(name: str, value: Mapping[str, Any], *, of_folder: bool) -> Iterator[Setting]:
@@ -95,7 +111,7 @@ def _fitted(name: str, value: Mapping[str, Any], *, of_folder: bool) -> Iterator
         refused = of_folder and re.search(r'"Prefix": "[^"]', json.dumps(kept))
         about = "its rules name keys of the bucket of which a folder was exported; set them by hand"
         yield Setting(name=name, value=kept, acts=True, refused=about if refused else "")
-    elif name == "tags" and any(tag["Key"].startswith("aws:") for tag in value.get("TagSet", [])):
+    elif name == "tags" and any(str(tag.get("Key")).startswith("aws:") for tag in value.get("TagSet", [])):
         yield Setting(name=name, value=value, refused="the service itself has set some of them; set yours by hand")
     else:
         yield Setting(name=name, value=value, first=name == "encryption")

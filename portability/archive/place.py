@@ -49,6 +49,7 @@ READ_OPTIONS = {
 }
 MANIFEST = "metadata/manifest.jsonl"
 SETTINGS = "metadata/source.json"
+_LARGEST_SETTINGS = 16 << 20
 PRIVATE = Posix(mode=0o600)
 """What every file of an archive is asked to be, where files have modes."""
 
@@ -337,14 +338,18 @@ class ArchiveReader:
         if body is None:
             return {}
         pieces = []
+        left = _LARGEST_SETTINGS
         try:
-            while piece := body.read(1 << 20):
+            while left > 0 and (piece := body.read(1 << 20)):
                 pieces.append(piece)
+                left -= len(piece)
         finally:
             body.close()
+        if left <= 0:
+            raise CorruptedError(f"{SETTINGS} is larger than settings can be", host=self.uri)
         try:
             told = json.loads(b"".join(pieces))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorruptedError(f"{SETTINGS} is not JSON: {error}", host=self.uri) from error
         return told if isinstance(told, dict) else {}
 

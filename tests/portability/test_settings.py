@@ -13,7 +13,9 @@ from exports import ONE, an_archive, an_identity, bring_back
 from places import content, put
 from relay import Answer, between, through
 
-from connectors import Location
+from connectors import CorruptedError, Location, connect
+from connectors.s3.bucket import fit
+from portability.archive.place import outer
 from portability.archive.restore import Restore, foresee
 from portability.archive.transport import pack, unpack
 from portability.archive.verifier_tree import LocalTree
@@ -364,6 +366,31 @@ def test_a_look_leaves_what_another_restore_has_unpacked(archive: Path, tmp_path
     unpack(packed, tmp_path / "restore" / "unpacked")
     foresee(asked)
     assert (tmp_path / "restore" / "unpacked" / archive.name / "bagit.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"tags": {"TagSet": ["service"]}},
+        {"tags": {"TagSet": 7}},
+        {"lifecycle": {"Rules": {"ID": "a"}}},
+        {"object_lock": {"ObjectLockConfiguration": "Enabled"}},
+        {"encryption": {"Bucket": "another"}},
+    ],
+)
+def test_settings_of_no_known_form_are_named_and_not_put(odd: dict[str, Any]) -> None:
+    (one,) = fit(odd, whole=True, locks=True)
+    assert "not what an S3 host says" in one.refused
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b'"' + bytes(17 << 20)])
+def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "source.json").write_bytes(data)
+    reader = connect(outer(Location.parse(str(tmp_path))))
+    with pytest.raises(CorruptedError, match=r"source\.json"):
+        reader.settings()
+    reader.close()
 
 
 def test_a_place_without_settings_is_refused_before_anything_is_read(tmp_path: Path) -> None:
