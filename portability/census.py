@@ -303,11 +303,11 @@ class _AsBefore:
         return False
 
     def end(self) -> None:
-        """Of the last key versions may be among them, and others may have gone or come: they are compared together."""
+        """Keys of what is left may have versions among them, in whatever order a place tells those: they are compared together."""
         if self._ledger.count("id > ?", self.last):
             self._ledger.execute(
                 "INSERT INTO again SELECT origin, mark FROM things "
-                "WHERE id <= ? AND origin = (SELECT origin FROM things WHERE id = ?)",
+                "WHERE id <= ? AND origin IN (SELECT origin FROM things WHERE id > ?)",
                 self.last,
                 self.last,
             )

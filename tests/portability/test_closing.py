@@ -80,6 +80,14 @@ def test_a_place_that_tells_the_same_in_another_order_has_not_changed(
     assert not findings(told, [*told[:4], *told[:3:-1]], 2, tmp_path, monkeypatch)
 
 
+def test_a_key_of_which_a_version_went_has_changed_wherever_its_other_versions_stand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = [("b", 3, 1), ("a", 2, 0), ("b", 1, 1)]
+    assert findings(told, told[:2], 1, tmp_path, monkeypatch) == [("b", "source-changed")]
+    assert findings(told, told[:1], 1, tmp_path, monkeypatch) == [("a", "source-gone"), ("b", "source-changed")]
+
+
 def findings(
     before: Listing, after: Listing, size: int, evidence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[str, str]]:
