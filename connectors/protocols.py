@@ -267,7 +267,7 @@ class Setting:
     first: bool = False
     """It is to be there before the first put; the others once everything was proven."""
     acts: bool = False
-    """It removes or moves what the place holds, by and by."""
+    """It removes, moves or locks, by and by, what others keep at the place."""
     refused: str = ""
     """Why this place is not given it; empty: it may be put."""
 

@@ -14,7 +14,7 @@ from places import content, put
 from relay import Answer, between, through
 
 from connectors import CorruptedError, Location, connect
-from connectors.s3.bucket import fit
+from connectors.s3.bucket import fit, state
 from portability.archive.place import outer
 from portability.archive.restore import Restore, foresee
 from portability.archive.transport import pack, unpack
@@ -381,6 +381,21 @@ def test_a_look_leaves_what_another_restore_has_unpacked(archive: Path, tmp_path
 def test_settings_of_no_known_form_are_named_and_not_put(odd: dict[str, Any]) -> None:
     (one,) = fit(odd, whole=True, locks=True)
     assert "not what an S3 host says" in one.refused
+
+
+def test_a_lock_is_not_put_on_what_others_keep_there() -> None:
+    """`acts` is what --merge holds back."""
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Years": 10}}}
+    wanted = fit({"object_lock": {"ObjectLockConfiguration": lock}}, whole=True, locks=True)
+    assert [(one.name, one.acts) for one in wanted] == [("object_lock", True)] * 2
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"), [({}, "free"), ({"MFADelete": "Disabled"}, "free"), ({"Status": "Suspended"}, "other")]
+)
+def test_versioning_that_was_suspended_on_purpose_is_left_alone(found: dict[str, Any], expected: str) -> None:
+    (versioning,) = fit({"versioning": {"Status": "Enabled"}}, whole=True, locks=True)
+    assert state(lambda operation, key, **about: dict(found), versioning) == expected
 
 
 @pytest.mark.parametrize("data", [b"[" * 100_000, b'"' + bytes(17 << 20)])
