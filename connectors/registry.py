@@ -26,6 +26,11 @@ def register(scheme: str, connect: Callable[[Location], Any]) -> None:
     factory.cache_clear()
 
 
+def is_registered(scheme: str) -> bool:
+    """Whether this process alone knows who serves the scheme."""
+    return scheme in _registered
+
+
 def _points(name: str = "") -> EntryPoints:
     # Imported late: it brings mail and zip along, half of the start of what opens no place by its scheme.
     from importlib.metadata import entry_points

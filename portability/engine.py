@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from connectors import Location
+from connectors.registry import is_registered
 from portability.errors import UsageError
 from portability.job import Policy
 from portability.links import any_open, link, ready
@@ -54,7 +55,7 @@ class Workers:
         self._policy, self._places, self._given, self._progress = policy, places, given, progress
         self._own = OwnWorkers(
             policy.workers,
-            processes=not any(_in_memory(place) for place in places),
+            processes=not any(_in_memory(place) or is_registered(place.scheme) for place in places),
             renewed=lambda: progress.note("a worker process died; going on with new ones"),
         )
 

@@ -74,7 +74,7 @@ class OwnWorkers:
     """Workers of this machine, the same for all that is run on them, made anew when one of them was killed.
 
     Processes, because signing, parsing and encrypting are Python's own work and one interpreter has one lock; a thread
-    where the places live in this process's memory. `renewed` is told of each new start.
+    where the places live in this process's memory, or nobody else knows who serves them. `renewed` is told of each new start.
     """
 
     def __init__(self, workers: int | None, *, processes: bool, renewed: Callable[[], None]) -> None:

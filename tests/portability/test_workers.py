@@ -154,6 +154,15 @@ def test_nobody_else_begins_while_workers_of_a_run_that_ended_early_still_put_wh
     assert not is_held(evidence)
 
 
+def test_a_place_that_only_this_process_knows_is_opened_by_no_other(tmp_path: Path) -> None:
+    source = Location(scheme="memory", host=uuid.uuid4().hex)
+    put(source, "letter.txt", b"Bonjour")
+    register(scheme := f"tried{uuid.uuid4().hex}", Memory)
+    job = a_job(replace(source, scheme=scheme), Location.parse(str(tmp_path / "new")), tmp_path / "evidence")
+    assert migrate(job).proven
+    assert (tmp_path / "new" / "letter.txt").read_bytes() == b"Bonjour"
+
+
 @pytest.mark.parametrize(
     "answer",
     [
