@@ -73,8 +73,13 @@ def read_page(data: bytes, host: str) -> Page:
     return _parsed(data, host)
 
 
+def is_plain(data: bytes) -> bool:
+    """Whether it is UTF-8 and declares no document type, which could hold entities and not be seen in another encoding."""
+    return b"<!" not in data and _PLAIN.match(data) is not None
+
+
 def _parsed(data: bytes, host: str) -> Page:
-    if b"<!" in data or not _PLAIN.match(data):  # a document type could not be seen in another encoding
+    if not is_plain(data):
         raise CorruptedError("a listing page declares a document type or an encoding, which no S3 host does", host=host)
     try:
         root = ElementTree.fromstring(data)  # noqa: S314 - entities need a document type, which was just refused

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from connectors.errors import ConnectorError
 from connectors.keys import key_bytes
+from connectors.s3.page import is_plain
 
 SECONDS = 5.0
 """How long a page is believed: others may put something at any time, and only the host's own refusal is free of races."""
@@ -86,7 +87,7 @@ _ORDERS: tuple[Callable[[str], bytes], ...] = (
 
 def _read(data: bytes) -> tuple[list[str], bool] | None:
     """The keys of a page, and whether more follow; None if it is anything but such a page."""
-    if b"<!" in data:  # a document type, which could hold entities
+    if not is_plain(data):
         return None
     page = ElementTree.fromstring(data)  # noqa: S314 - entities need a document type, which was just refused
     if page.tag.rpartition("}")[2] != "ListBucketResult":

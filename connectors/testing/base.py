@@ -33,7 +33,7 @@ class Base:
     """Bytes of a large object: more than the connector sends in one request."""
 
     recorded: ClassVar[Mapping[str, Any]] = {}
-    """What `settings` of another place may have recorded, and this host can be given. Empty: the clause is skipped."""
+    """What `settings` of another place may have recorded, and this host can be given. Whoever is Settable has to say some."""
 
     def open_place(self, location: Location) -> Any:
         """The connector under test. Override it for one that is not registered."""

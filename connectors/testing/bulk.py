@@ -115,7 +115,7 @@ class _InBulk:
 
     def put(self: Any, entry: Entry, body: Stream, *, replace: bool = False) -> Entry:
         if replace or entry.kind != "object" or entry.size is None or entry.size > self.bulk_bytes:
-            return super().put(entry, body, replace=replace)  # type: ignore[misc,no-any-return]  # as above
+            return super().put(entry, body, replace=replace)  # type: ignore[misc,no-any-return]  # the connector's own class comes next
         self.preflight(entry)
         data = b"".join(iter(lambda: body.read(1 << 16), b""))
         ((number, stored),) = self.put_many(iter([(entry, data)]), 1)
@@ -123,7 +123,7 @@ class _InBulk:
         if isinstance(stored, ConnectorError):
             raise stored
         if stored is None:
-            return super().put(entry, BytesStream(data))  # type: ignore[misc,no-any-return]  # as above
+            return super().put(entry, BytesStream(data))  # type: ignore[misc,no-any-return]  # the connector's own class comes next
         return stored  # type: ignore[no-any-return]  # the connector's, which nothing types here
 
     def _read(self: Any, entry: Entry) -> BulkRead | None:
@@ -133,7 +133,7 @@ class _InBulk:
         assert number == 0
         if isinstance(read, ConnectorError):
             raise read
-        return read  # type: ignore[no-any-return]  # as above
+        return read  # type: ignore[no-any-return]  # the connector's, which nothing types here
 
 
 class _Describing:
@@ -141,5 +141,5 @@ class _Describing:
 
     def describe(self: Any, entry: Entry) -> Entry:
         read = self._read(entry)
-        found: Entry = super().describe(entry) if read is None else read.entry  # type: ignore[misc]  # as above
+        found: Entry = super().describe(entry) if read is None else read.entry  # type: ignore[misc]  # the connector's own class comes next
         return found

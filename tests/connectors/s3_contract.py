@@ -18,6 +18,12 @@ NOT_A_PATH = (
 
 class S3Contract(ConnectorContract):
     server_fixture = ""
+    recorded: ClassVar = {
+        "versioning": {"Status": "Enabled"},
+        "cors": {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["https://cabinet.example"]}]},
+        "tags": {"TagSet": [{"Key": "service", "Value": "dossiers"}]},
+        "policy": {"Policy": "{}"},
+    }
 
     @pytest.fixture
     def server(self, request):
@@ -29,12 +35,6 @@ class S3Contract(ConnectorContract):
 
 class Moto(S3Contract):
     server_fixture = "moto"
-    recorded: ClassVar = {
-        "versioning": {"Status": "Enabled"},
-        "cors": {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["https://cabinet.example"]}]},
-        "tags": {"TagSet": [{"Key": "service", "Value": "dossiers"}]},
-        "policy": {"Policy": "{}"},
-    }
     limits: ClassVar = {
         f"{HOSTILE}[newline]": "moto's router finds no operation for a key with a line feed (the wire has %0A)"
     }

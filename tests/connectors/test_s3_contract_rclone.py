@@ -25,6 +25,7 @@ class TestRclone(S3Contract):
         f"{TWINS}[tab and its picture]": "rclone keeps a tab as U+2409, so that the second replaces the first",
         "test_07_of_two_in_a_race_one_wins": "rclone ignores If-None-Match",
         "test_14_what_is_claimed_to_be_kept_is_kept[headers]": "rclone drops Expires and keeps the other headers",
+        "test_25_a_setting_that_was_put_is_there_to_another_who_asks": "rclone has no settings of buckets, and says so",
         "test_18_parts_in_any_order_and_sent_again_make_the_object": "rclone takes no part again that it has written",
     }
 
